@@ -1,0 +1,34 @@
+"""Mirror symmetries of a world, as data augmentation: a mirrored transition is as true as the original."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """A mirroring of image observations, with what it does to the actions."""
+
+    flip_rows: bool
+    """Whether up and down change places."""
+    flip_columns: bool
+    """Whether left and right change places."""
+    actions: tuple[int, ...]
+    """The mirrored action for each action."""
+
+    def __post_init__(self) -> None:
+        if sorted(self.actions) != list(range(len(self.actions))):
+            raise ValueError(f"{self.actions} does not map the actions one to one")
+
+    def observations(self, observations: Tensor) -> Tensor:
+        """Observations (batch, ..., height, width) seen in the mirror, as a copy."""
+        axes = [-2] * self.flip_rows + [-1] * self.flip_columns
+        return torch.flip(observations, axes)
+
+    def mirrored_actions(self, actions: np.ndarray) -> np.ndarray:
+        """What the actions (batch,) become in the mirror."""
+        return np.asarray(self.actions)[actions]

@@ -1,0 +1,71 @@
+"""One Atari game with its colour picture beside the observations that agents see.
+
+`AtariEnvs` hands out processed frames only, so this builds the same protocol from Gymnasium's
+wrappers, whose frames equal those of `AtariEnvs`. It is slower and for a single game: for videos.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+from rlkit_envs.atari import _COUNTS, AtariProtocol
+
+
+class WatchableAtari(gymnasium.Wrapper):
+    """A single game under `protocol`; `render()` gives the screen (210, 160, 3) uint8 in RGB.
+
+    Spaces, observations, rewards and ends are those of one of `AtariEnvs`, but not its random
+    numbers: a seed plays another episode here. After a step, `info["episode_counts"]` maps each
+    name of `metadata["episode_counts"]` to the running count of the episode.
+    `action_meanings` names the actions, such as UPFIRE.
+    """
+
+    def __init__(self, protocol: AtariProtocol) -> None:
+        env = gymnasium.make(
+            protocol.environment_id,
+            frameskip=1,
+            obs_type="grayscale" if protocol.grayscale else "rgb",
+            repeat_action_probability=protocol.sticky_actions,
+            max_num_frames_per_episode=protocol.max_frames,
+            full_action_space=protocol.full_action_space,
+            render_mode="rgb_array",
+        )
+        self.action_meanings: list[str] = env.unwrapped.get_action_meanings()  # pyright: ignore[reportAttributeAccessIssue]
+        env = AtariPreprocessing(
+            env,
+            noop_max=protocol.max_noops,
+            frame_skip=protocol.frame_skip,
+            screen_size=(protocol.width, protocol.height),
+            grayscale_obs=protocol.grayscale,
+        )
+        super().__init__(FrameStackObservation(env, protocol.frame_stack, padding_type="zero"))
+        self.protocol = protocol
+        counts = _COUNTS.get(protocol.game)
+        self._counts = counts(1) if counts else None
+        self.metadata = {
+            **env.metadata,
+            "episode_counts": dict(counts.UNITS) if counts else {},
+            # The emulator draws 60 frames a second.
+            "render_fps": 60 / protocol.frame_skip,
+        }
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        if self._counts is not None:
+            self._counts.clear(np.ones(1, bool))
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(int(action))
+        points = float(reward)
+        info["episode_counts"] = {}
+        if self._counts is not None:
+            counts = self._counts.add(np.array([points], np.float32), np.array([terminated]))
+            info["episode_counts"] = {name: float(values[0]) for name, values in counts.items()}
+        reward = float(np.sign(points)) if self.protocol.clip_rewards else points
+        return observation, reward, bool(terminated), bool(truncated), info

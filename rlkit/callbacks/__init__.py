@@ -1,0 +1,1 @@
+"""What watches a training: each callback in a file of its own."""

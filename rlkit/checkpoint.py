@@ -1,0 +1,283 @@
+"""Checkpoints that are always whole, cost training little, and let it go on bit for bit.
+
+Layout, under a run's `checkpoints/`:
+
+    <step>/state.json             plain data, the row files' names, and a SHA-256 of every file
+    <step>/state.safetensors      weights, optimiser, priorities, random generators, observations
+    replay/rows-<a>-<b>.safetensors   replay rows a (included) to b (excluded), shared by checkpoints
+
+A replay is far larger than everything else, but a row never changes once it is written. So each
+checkpoint adds only the rows since the one before, and writes them in the background while
+training goes on. The folder of a checkpoint is written beside its place and renamed as the last
+act; row files that no kept checkpoint needs are removed after that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from rlkit.nested_state import join_state, split_state
+
+FORMAT_VERSION = 1
+_ROWS_PER_WRITE = 512
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be written or read; the message is one clear line."""
+
+
+class RowHistory(Protocol):
+    """A long record in rows that never change once written, such as a replay."""
+
+    @property
+    def rows_written(self) -> int: ...
+    @property
+    def first_row(self) -> int: ...
+    @property
+    def rows_capacity(self) -> int: ...
+    def export_rows(self, start: int, stop: int) -> dict[str, np.ndarray]: ...
+    def import_rows(self, start: int, arrays: dict[str, np.ndarray]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was loaded: the nested state, and the folder that it came from."""
+
+    step: int
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """Writes and reads the checkpoints in one folder."""
+
+    def __init__(self, folder: Path, kept: int = 2) -> None:
+        self.folder = folder
+        self.kept = kept
+        self._rows_folder = folder / "replay"
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def steps(self) -> list[int]:
+        """The steps at which there is a whole checkpoint, in order."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.folder.iterdir() if p.is_dir() and p.name.isdigit())
+
+    def save(self, step: int, state: dict[str, Any], history: RowHistory | None = None) -> None:
+        """Save a checkpoint, most of it in the background.
+
+        Blocks for copying `state`, and until an earlier save is done. Raises CheckpointError where
+        that earlier one failed: nothing saved before is lost then.
+        """
+        self.wait()
+        plain, tensors = split_state(state)
+        span = (0, 0) if history is None else (history.first_row, history.rows_written)
+        start = span[0] if history is None else max(span[0], self._rows_saved())
+        work = lambda: self._write(step, plain, tensors, history, span, start)  # noqa: E731
+        self._thread = threading.Thread(target=self._guard, args=(work,), name="checkpoint")
+        self._thread.start()
+        if history is not None and history.rows_capacity - (span[1] - start) < span[1] - start:
+            self.wait()  # training could overwrite rows before they are written
+
+    def wait(self) -> None:
+        """Block until nothing is being written. Raises CheckpointError where writing failed."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise CheckpointError(f"cannot save a checkpoint in {self.folder}: {_reason(failure)}")
+
+    @property
+    def failed(self) -> bool:
+        """Whether a save in the background has failed; `wait` says why."""
+        return self._failure is not None
+
+    def load(self, step: int | None = None, history: RowHistory | None = None) -> Checkpoint:
+        """Read the checkpoint of `step`, by default the last, and fill `history` with its rows.
+
+        Raises CheckpointError where there is none, or where a file of it is damaged.
+        """
+        steps = self.steps()
+        if not steps:
+            raise CheckpointError(f"{self.folder} holds no checkpoint")
+        step = steps[-1] if step is None else step
+        if step not in steps:
+            known = ", ".join(map(str, steps))
+            raise CheckpointError(f"{self.folder} holds no checkpoint {step}, only {known}")
+        others = [str(s) for s in steps if s != step]
+        hint = f"; whole ones may be: {', '.join(others)} (--checkpoint)" if others else ""
+        try:
+            manifest = json.loads((self.folder / str(step) / "state.json").read_text())
+            if manifest["format_version"] > FORMAT_VERSION:
+                raise CheckpointError(
+                    f"checkpoint {step} has format version {manifest['format_version']}; "
+                    f"this rlkit reads up to {FORMAT_VERSION}: update rlkit"
+                )
+            if manifest["sha256"] != _digest_of_json(manifest["state"], manifest["files"]):
+                raise ValueError("state.json does not match its checksum")
+            for name, digest in manifest["files"].items():
+                if _digest_of_file(self.folder / name) != digest:
+                    raise ValueError(f"{name} does not match its checksum")
+            tensors = load_file(self.folder / str(step) / "state.safetensors")
+            state = join_state(manifest["state"], tensors)
+            if history is not None:
+                self._load_rows(manifest, history)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            reason = _reason(error)
+            raise CheckpointError(
+                f"checkpoint {step} in {self.folder} is damaged: {reason}{hint}"
+            ) from error
+        return Checkpoint(step, state)
+
+    def forget_after(self, step: int) -> None:
+        """Remove checkpoints later than `step`, before training goes on from it."""
+        for later in [s for s in self.steps() if s > step]:
+            shutil.rmtree(self.folder / str(later))
+        self._remove_unneeded_rows()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._failure = error
+
+    def _write(
+        self,
+        step: int,
+        plain: Any,
+        tensors: dict[str, Any],
+        history: RowHistory | None,
+        span: tuple[int, int],
+        start: int,
+    ) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files: dict[str, str] = {}
+        if history is not None:
+            self._rows_folder.mkdir(exist_ok=True)
+            for a in range(start, span[1], _ROWS_PER_WRITE):
+                b = min(a + _ROWS_PER_WRITE, span[1])
+                file = self._rows_folder / f"rows-{a}-{b}.safetensors"
+                _replace(file, lambda path, a=a, b=b: save_arrays(history.export_rows(a, b), path))
+            for file, (_, b) in self._row_files().items():
+                if b > span[0]:
+                    name = f"replay/{file.name}"
+                    files[name] = self._known_digests().get(name) or _digest_of_file(file)
+        beside = self.folder / f".{step}.partial"
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir()
+            save_file(tensors, beside / "state.safetensors")
+            _flush(beside / "state.safetensors")
+            files[f"{step}/state.safetensors"] = _digest_of_file(beside / "state.safetensors")
+            manifest = {
+                "format_version": FORMAT_VERSION,
+                "step": step,
+                "rows": list(span),
+                "files": files,
+                "sha256": _digest_of_json(plain, files),
+                "state": plain,
+            }
+            (beside / "state.json").write_text(json.dumps(manifest))
+            _flush(beside / "state.json")
+            place = self.folder / str(step)
+            if place.exists():
+                shutil.rmtree(place)
+            os.replace(beside, place)
+            _flush(self.folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        for old in self.steps()[: -self.kept]:
+            shutil.rmtree(self.folder / str(old))
+        self._remove_unneeded_rows()
+
+    def _row_files(self) -> dict[Path, tuple[int, int]]:
+        """Row files with the rows (first, past the last) that each holds, in order."""
+        spans = {}
+        for file in self._rows_folder.glob("rows-*-*.safetensors"):
+            _, a, b = file.stem.split("-")
+            spans[file] = (int(a), int(b))
+        return dict(sorted(spans.items(), key=lambda item: item[1]))
+
+    def _manifests(self) -> list[dict[str, Any]]:
+        return [json.loads((self.folder / str(s) / "state.json").read_text()) for s in self.steps()]
+
+    def _known_digests(self) -> dict[str, str]:
+        return {name: d for manifest in self._manifests() for name, d in manifest["files"].items()}
+
+    def _rows_saved(self) -> int:
+        """Rows before this one are on disk, as far as the newest checkpoint needs them."""
+        manifests = self._manifests()
+        return manifests[-1]["rows"][1] if manifests else 0
+
+    def _remove_unneeded_rows(self) -> None:
+        needed = {name for manifest in self._manifests() for name in manifest["files"]}
+        for file in self._row_files():
+            if f"replay/{file.name}" not in needed:
+                file.unlink()
+
+    def _load_rows(self, manifest: dict[str, Any], history: RowHistory) -> None:
+        first, end = manifest["rows"]
+        expected = first
+        for file, (a, b) in self._row_files().items():
+            if f"replay/{file.name}" not in manifest["files"] or b <= first:
+                continue
+            if a > expected:
+                raise ValueError(f"replay rows {expected} to {a} are missing")
+            skip = max(0, first - a)
+            arrays = {name: rows[skip:] for name, rows in load_arrays(file).items()}
+            history.import_rows(a + skip, arrays)
+            expected = b
+        if expected != end:
+            raise ValueError(f"replay rows {expected} to {end} are missing")
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place and rename it, so that it is whole or not there."""
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        write(beside)
+        _flush(beside)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    """Make sure that what was written is on the disk before anything refers to it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _digest_of_json(state: Any, files: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps([state, files], sort_keys=True).encode()).hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

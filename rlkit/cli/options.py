@@ -1,0 +1,61 @@
+"""Turns a command's arguments into a frozen dataclass by tyro, and tyro's complaints into one line."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from typing import TypeVar
+
+from rlkit.cli.mistakes import Mistake, one_line
+
+T = TypeVar("T")
+
+_BORDERS = "│╭╮╰╯─ "
+
+
+def parse(kind: type[T], arguments: Sequence[str], command: str, default: T | None = None) -> T:
+    """The dataclass `kind` as `arguments` fill it, starting from `default`.
+
+    command: what the user typed before the arguments, such as "evaluate". Raises Mistake for
+    arguments that do not fit, SystemExit(0) after printing help.
+    """
+    import tyro
+
+    program = f"rlkit {command}"
+    settings = {} if default is None else {"default": default}
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            return tyro.cli(
+                kind,
+                prog=program,
+                args=list(arguments),
+                config=(tyro.conf.AvoidSubcommands,),
+                **settings,
+            )
+    except SystemExit as exit:
+        if exit.code in (0, None):
+            raise
+        raise Mistake(_condensed(complaint.getvalue(), program, arguments)) from None
+
+
+def is_named(flag: str, arguments: Sequence[str]) -> bool:
+    """Whether the user gave `flag`, such as "--steps"."""
+    return any(argument.split("=", 1)[0] == flag for argument in arguments)
+
+
+def _condensed(box: str, program: str, arguments: Sequence[str]) -> str:
+    """What tyro says in a box of many lines, in one: the complaint, the nearest flag, where to look."""
+    lines = [line.strip(_BORDERS) for line in box.splitlines() if line.strip()]
+    _title, *rows = lines or [""]
+    end = rows.index("") if "" in rows else len(rows)
+    message = one_line(" ".join(rows[:end])).split(" Got errors:")[0].rstrip(".")
+    message = re.sub(r"^Error parsing (?!-)[\w.]+: ", "", message)
+    listed = re.findall(r"^(--[\w.-]+)", "\n".join(rows[end:]), re.MULTILINE)
+    wrong = [flag for flag in arguments if flag.startswith("--") and flag.split("=")[0] in message]
+    near = difflib.get_close_matches(wrong[0], listed, n=1, cutoff=0.0) if wrong and listed else []
+    hint = f"; did you mean {near[0]}?" if near and message.startswith("Unrec") else ""
+    return f"{message[:1].lower()}{message[1:]}{hint} (see {program} --help)"

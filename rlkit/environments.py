@@ -1,0 +1,108 @@
+"""Builds vector environments from their description, which is part of every recipe, policy and evaluation."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+from rlkit_envs.atari import AtariEnvs, AtariProtocol
+
+
+@dataclass(frozen=True)
+class GymnasiumEnvironment:
+    """Any registered Gymnasium environment."""
+
+    id: str
+    """Its registered name, such as `CartPole-v1`."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments for its constructor."""
+
+
+Environment = AtariProtocol | GymnasiumEnvironment
+"""A description from which `make_envs` builds."""
+
+
+def environment_id(environment: Environment) -> str:
+    """The environment's registered name, such as `ALE/Boxing-v5`."""
+    if isinstance(environment, AtariProtocol):
+        return environment.environment_id
+    return environment.id
+
+
+def make_envs(environment: Environment, num_envs: int, threads: int = 0) -> VectorEnv:
+    """`num_envs` copies of an environment that step in one batch, under NEXT_STEP autoreset.
+
+    threads: processor threads for an environment that is natively parallel; 0 is one a core.
+    Raises ValueError for an unknown environment or arguments that do not fit it.
+    """
+    if isinstance(environment, AtariProtocol):
+        return AtariEnvs(environment, num_envs, threads=threads)
+    try:
+        return gym.make_vec(environment.id, num_envs=num_envs, **environment.arguments)
+    except (gym.error.Error, TypeError) as error:
+        raise ValueError(f"cannot make environment {environment.id!r}: {error}") from error
+
+
+_ATARI_PREPROCESSING = ("frame_stack", "height", "width", "grayscale")
+
+
+def preprocessing(environment: Environment) -> dict[str, Any]:
+    """The part of a description that says how a policy sees the world, not how the game is played."""
+    fields = asdict(environment) if isinstance(environment, AtariProtocol) else {}
+    return {name: fields[name] for name in _ATARI_PREPROCESSING if name in fields}
+
+
+def for_evaluation(environment: Environment) -> Environment:
+    """The environment under the protocol of evaluations, whatever a training made easier.
+
+    An Atari game gets sticky actions of 0.25, unclipped rewards, up to 30 no-ops and whole episodes
+    (Machado et al. 2018); what a policy sees, its actions and its pace stay as they are.
+    """
+    if not isinstance(environment, AtariProtocol):
+        return environment
+    usual = AtariProtocol(environment.game)
+    return replace(
+        environment,
+        sticky_actions=usual.sticky_actions,
+        clip_rewards=usual.clip_rewards,
+        max_noops=usual.max_noops,
+        max_frames=usual.max_frames,
+    )
+
+
+def describe(environment: Environment) -> dict[str, Any]:
+    """Plain JSON data that names the environment and its arguments, as stamped on policies and evaluations."""
+    return {"id": environment_id(environment), **asdict(environment)}
+
+
+def make_watchable(environment: Environment) -> gym.Env:
+    """One copy of an environment whose `render()` gives RGB pictures (height, width, 3) uint8.
+
+    Spaces, observations and rewards are those of `make_envs`, for a single environment.
+    Raises ValueError for an unknown environment, and for one that cannot be drawn here: the
+    message then names what is missing.
+    """
+    if isinstance(environment, AtariProtocol):
+        from rlkit_envs.atari_watching import WatchableAtari
+
+        return WatchableAtari(environment)
+    try:
+        with warnings.catch_warnings():
+            # Gymnasium warns of a missing render mode, which is an error here, further down.
+            warnings.simplefilter("ignore")
+            env = gym.make(environment.id, render_mode="rgb_array", **environment.arguments)
+    except (gym.error.Error, TypeError) as error:
+        raise ValueError(f"cannot make environment {environment.id!r}: {error}") from error
+    try:
+        if "rgb_array" not in env.metadata.get("render_modes", []):
+            raise ValueError("it has no render mode 'rgb_array'")
+        env.reset()
+        env.render()
+    except Exception as error:  # what a missing library or display raises depends on the library
+        env.close()
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"cannot draw environment {environment.id!r}: {reason}") from error
+    return env

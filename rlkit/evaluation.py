@@ -1,0 +1,150 @@
+"""Measures a policy over whole episodes, under a stated protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rlkit_agents.policy import Policy, State
+
+from rlkit.environments import Environment, describe, environment_id, make_envs
+from rlkit.statistics import ReturnSummary, summarise_returns
+
+
+class SpaceMismatchError(ValueError):
+    """A policy made for other observations or actions than the environment's."""
+
+
+class EvaluationStopped(Exception):
+    """The evaluation was asked to stop before its last episode."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation, with everything needed to compare it with another.
+
+    returns: one a episode, in the order of the environments' seeds. lengths: steps a episode.
+    counts: what the environment counts, name to one value an episode.
+    """
+
+    returns: list[float]
+    lengths: list[int]
+    counts: dict[str, list[float]]
+    units: dict[str, str]
+    summary: ReturnSummary
+    protocol: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data with returns, statistics, metrics by name and unit, and protocol."""
+        metrics = {
+            name: {"mean": float(np.mean(values)), "unit": self.units.get(name, "per episode")}
+            for name, values in self.counts.items()
+        }
+        metrics["length"] = {"mean": float(np.mean(self.lengths)), "unit": "steps per episode"}
+        return {
+            "returns": self.returns,
+            **self.summary.to_json(),
+            "metrics": metrics,
+            "lengths": self.lengths,
+            "counts": self.counts,
+            "protocol": self.protocol,
+        }
+
+
+def evaluate(
+    policy: Policy,
+    environment: Environment,
+    episodes: int = 100,
+    *,
+    seed: int = 0,
+    deterministic: bool = True,
+    num_envs: int = 25,
+    threads: int = 0,
+    on_episode: Callable[[int, float], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Evaluation:
+    """Play `episodes` whole episodes, in batches.
+
+    Each environment plays a fixed share of the episodes, so that short episodes are not
+    preferred. on_episode is called with the number of episodes done and the last return; stop is
+    asked before each step whether to give up.
+    Raises SpaceMismatchError where the policy's spaces are not the environment's, EvaluationStopped
+    where `stop` said so.
+    """
+    if episodes < 1:
+        raise ValueError(f"an evaluation needs at least one episode, got {episodes}")
+    num_envs = min(num_envs, episodes)
+    envs = make_envs(environment, num_envs, threads)
+    try:
+        check_spaces(policy, envs.single_observation_space, envs.single_action_space)
+        share = np.full(num_envs, episodes // num_envs)
+        share[: episodes % num_envs] += 1
+        returns: list[list[float]] = [[] for _ in range(num_envs)]
+        lengths: list[list[int]] = [[] for _ in range(num_envs)]
+        counts: dict[str, list[list[float]]] = {}
+        was_training = policy.training
+        policy.eval()
+        observations, _ = envs.reset(seed=seed)
+        state: State = None
+        ended = np.zeros(num_envs, bool)
+        running_return, running_length = np.zeros(num_envs), np.zeros(num_envs, np.int64)
+        done = 0
+        while done < episodes:
+            if stop is not None and stop():
+                raise EvaluationStopped(f"stopped after {done} of {episodes} episodes")
+            with torch.inference_mode():
+                tensor = torch.from_numpy(np.ascontiguousarray(observations)).to(policy.device)
+                actions, state = policy.act(tensor, state, deterministic)
+            if state is not None and ended.any():
+                keep = torch.from_numpy(~ended).to(policy.device)
+                state = tuple(p * keep.view(-1, *[1] * (p.ndim - 1)).to(p.dtype) for p in state)
+            observations, rewards, terminated, truncated, info = envs.step(actions.cpu().numpy())
+            running_return += rewards
+            running_length += ~ended
+            ended = terminated | truncated
+            for env in np.flatnonzero(ended):
+                if len(returns[env]) < share[env]:
+                    returns[env].append(float(running_return[env]))
+                    lengths[env].append(int(running_length[env]))
+                    for name, values in info.get("episode_counts", {}).items():
+                        counts.setdefault(name, [[] for _ in range(num_envs)])
+                        counts[name][env].append(float(values[env]))
+                    done += 1
+                    if on_episode is not None:
+                        on_episode(done, returns[env][-1])
+            running_return[ended] = 0
+            running_length[ended] = 0
+        policy.train(was_training)
+        flat = [value for values in returns for value in values]
+        return Evaluation(
+            returns=flat,
+            lengths=[value for values in lengths for value in values],
+            counts={n: [v for values in by_env for v in values] for n, by_env in counts.items()},
+            units=dict(envs.metadata.get("episode_counts", {})),
+            summary=summarise_returns(flat, environment=environment_id(environment)),
+            protocol={
+                **describe(environment),
+                "episodes": episodes,
+                "seed": seed,
+                "num_envs": num_envs,
+                "deterministic": deterministic,
+                "epsilon": 0.0 if deterministic else getattr(policy, "epsilon", None),
+            },
+        )
+    finally:
+        envs.close()
+
+
+def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:
+    """Raise SpaceMismatchError where a policy does not fit an environment's single spaces."""
+    for name, wanted, given in (
+        ("observations", policy.observation_space, observation_space),
+        ("actions", policy.action_space, action_space),
+    ):
+        if wanted != given:
+            raise SpaceMismatchError(
+                f"the policy was made for {name} {wanted}, the environment has {given}"
+            )

@@ -1,0 +1,95 @@
+"""Saves policies with all that is known about them, loads them again, and finds the one a user names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from rlkit_agents.policy import Policy, build_policy
+
+from rlkit.configuration import from_json, to_json
+from rlkit.environments import Environment, describe, preprocessing
+from rlkit.policy_file import (
+    PolicyFileError,
+    read_policy_file,
+    space_from_json,
+    space_to_json,
+    write_policy_file,
+)
+from rlkit.recipes import RECIPES
+from rlkit.run_folder import Run
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy from a file, with the world it was trained in and the file's whole header."""
+
+    policy: Policy
+    environment: Environment
+    header: dict[str, Any]
+    path: Path
+
+
+def save_policy(
+    policy: Policy, path: Path, environment: Environment, provenance: dict[str, Any]
+) -> None:
+    """Write `policy` to a safetensors file that `load_policy` reads, replacing it as a whole.
+
+    provenance: plain JSON data on how it was trained. Raises OSError where the file cannot be written.
+    """
+    header = {
+        "architecture": policy.architecture,
+        "spaces": {
+            "observation": space_to_json(policy.observation_space),
+            "action": space_to_json(policy.action_space),
+        },
+        "environment": to_json(environment, Environment),
+        "preprocessing": preprocessing(environment),
+        "protocol": describe(environment),
+        "provenance": provenance,
+    }
+    write_policy_file(path, header, policy.state_dict())
+
+
+def load_policy(path: Path, device: torch.device | str = "cpu") -> LoadedPolicy:
+    """Read a policy. Raises PolicyFileError where the file is none, is damaged, or is too new."""
+    header, tensors = read_policy_file(path)
+    try:
+        policy = build_policy(
+            header["architecture"],
+            space_from_json(header["spaces"]["observation"]),
+            space_from_json(header["spaces"]["action"]),
+        )
+        policy.load_state_dict(tensors)
+        environment = from_json(header["environment"], Environment)  # pyright: ignore[reportArgumentType]
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise PolicyFileError(f"{path} does not hold a policy that rlkit can build: {reason}") from error
+    policy = policy.to(device, memory_format=torch.channels_last).eval()
+    return LoadedPolicy(policy, environment, header, path)
+
+
+def find_policy(name: str) -> Path:
+    """The policy file that a run folder, a file or a recipe's name stands for.
+
+    A run stands for its best policy, a recipe for the policy that ships with it. Raises
+    ValueError where there is none.
+    """
+    path = Path(name)
+    if path.is_dir():
+        run = Run.open(path)
+        for file in (run.policies / "best.safetensors", run.policies / "last.safetensors"):
+            if file.is_file():
+                return file
+        raise ValueError(f"{name} has no saved policy yet")
+    if path.is_file():
+        return path
+    if name in RECIPES:
+        shipped = Path(str(resources.files("rlkit_agents"))) / "policies" / f"{name}.safetensors"
+        if shipped.is_file():
+            return shipped
+        raise ValueError(f"no policy ships with recipe {name!r}; train one: rlkit train {name}")
+    raise ValueError(f"{name!r} is no run folder, no policy file and no recipe")

@@ -1,0 +1,129 @@
+"""Recipes: named, complete configurations of a training."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+
+from rlkit_agents.dqn import DQNConfig
+from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.policy import HeadConfig
+from rlkit_agents.schedules import LinearSchedule
+from rlkit_envs.atari import AtariProtocol
+from tyro.conf import Fixed, Suppress
+
+from rlkit.environments import Environment, GymnasiumEnvironment
+
+
+@dataclass(frozen=True)
+class EvaluationSchedule:
+    """When the policy is evaluated during training, and how long."""
+
+    every: int = 500_000
+    """Environment steps between evaluations; 0 evaluates only at the end."""
+    episodes: int = 16
+    """Episodes of an evaluation during training."""
+    final_episodes: int = 100
+    """Episodes of the evaluation at the end; 0 skips it."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 0), ("episodes", 1), ("final_episodes", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"evaluation.{name} must be at least {least}, got {getattr(self, name)}"
+                )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a training."""
+
+    name: Suppress[Fixed[str]]
+    """What the recipe is called, also in run folders."""
+    environment: Environment
+    """The world."""
+    algorithm: DQNConfig = field(default_factory=DQNConfig)
+    """What learns, and how."""
+    num_envs: int = 64
+    """Environments that step in one batch."""
+    steps: int | None = None
+    """Environment steps to train for; None does not limit them."""
+    minutes: float | None = None
+    """Wall-clock minutes to train for, evaluations included; None does not limit them."""
+    seed: int = 1
+    """Determines environments, exploration, replay and initialisation."""
+    environment_threads: int = 0
+    """Threads that step the environments; 0 is one a core."""
+    learner_threads: int = 0
+    """Threads that compute the learning; 0 is one a core."""
+    checkpoint_every: int = 1_000_000
+    """Environment steps between checkpoints; at each, running episodes are cut (see `Stepper`)."""
+    checkpoints_kept: int = 2
+    """Newest checkpoints kept in the run folder."""
+    evaluation: EvaluationSchedule = field(default_factory=EvaluationSchedule)
+    """When the policy is evaluated."""
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("a training needs a budget: steps, minutes or both")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes must be more than 0, got {self.minutes}")
+        if self.num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {self.num_envs}")
+        for name in ("seed", "environment_threads", "learner_threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.checkpoints_kept < 1:
+            raise ValueError(f"checkpoints_kept must be at least 1, got {self.checkpoints_kept}")
+        if self.checkpoint_every < self.num_envs:
+            raise ValueError(
+                f"checkpoint_every ({self.checkpoint_every}) is less than one step of "
+                f"{self.num_envs} environments"
+            )
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="boxing",
+            environment=AtariProtocol(game="boxing", height=42, width=42),
+            algorithm=DQNConfig(
+                network=NetworkConfig(torso="compact", dueling=True),
+                head=HeadConfig("quantile", atoms=32),
+            ),
+            minutes=60,
+        ),
+        Recipe(
+            name="cartpole",
+            environment=GymnasiumEnvironment("CartPole-v1"),
+            algorithm=DQNConfig(
+                network=NetworkConfig(torso="mlp", hidden_sizes=(128, 128)),
+                head=HeadConfig("expected"),
+                n_step=1,
+                replay_capacity=20_000,
+                batch_size=128,
+                samples_per_step=64,
+                learning_starts=1_000,
+                learning_rate=1e-3,
+                target_update_every=100,
+                epsilon=LinearSchedule(1.0, 0.04, 8_000),
+                precision="float32",
+            ),
+            num_envs=8,
+            steps=50_000,
+            checkpoint_every=20_000,
+            evaluation=EvaluationSchedule(every=10_000, episodes=8, final_episodes=20),
+        ),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe called `name`. Raises ValueError, with the nearest names, where there is none."""
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name, RECIPES, n=3) or sorted(RECIPES)
+    raise ValueError(f"no recipe is called {name!r}; did you mean {' or '.join(near)}?")

@@ -1,0 +1,132 @@
+"""Feeds the steps of any Gymnasium vector environment to a learner, and cuts the stream where training can resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from rlkit_agents.step import Step
+
+from rlkit.seeds import integer_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A finished episode: its return (sum of rewards), length in steps, and what the environment counted."""
+
+    episode_return: float
+    length: int
+    counts: dict[str, float]
+
+
+class Stepper:
+    """Steps a vector environment, so that a learner can compute between `send` and `recv`.
+
+    An emulator that cannot save its state is made resumable by cutting: after every
+    `cut_every` batched steps all running episodes are truncated (their last observation still
+    has a value) and the environments start afresh from a seed that depends only on the cut's
+    number. An interrupted training that goes on at a cut thus sees what an uninterrupted one
+    sees, bit for bit. A cut looks to the learner like any truncation followed by a reset step.
+
+    `envs` must use Gymnasium's NEXT_STEP autoreset (ValueError otherwise). `cut_every` of None
+    never cuts.
+    """
+
+    def __init__(
+        self, envs: VectorEnv, seeds: np.random.SeedSequence, cut_every: int | None = None
+    ) -> None:
+        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        if AutoresetMode(mode) is not AutoresetMode.NEXT_STEP:
+            raise ValueError(f"{envs} resets by {mode}; rlkit steps NEXT_STEP environments")
+        self.envs = envs
+        self.num_envs = envs.num_envs
+        self.finished: list[Episode] = []
+        """Episodes that ended with the last step; episodes that a cut broke off are not among them."""
+        self.cuts = 0
+        """How often the stream was cut so far."""
+        self._seeds = seeds
+        self._cut_every = cut_every
+        self._steps_since_cut = 0
+        self._restarting = False
+        self._cut_due = False
+        self._actions: np.ndarray | None = None
+        self._overlaps = hasattr(envs, "send") and hasattr(envs, "recv")
+        self._clear_episodes()
+
+    def _clear_episodes(self) -> None:
+        self._ended = np.zeros(self.num_envs, bool)
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+
+    def reset(self) -> np.ndarray:
+        """Start all environments; returns (num_envs, *observation_shape)."""
+        self._clear_episodes()
+        self._steps_since_cut = 0
+        self._cut_due = False
+        seed = integer_seed(self._seeds, self.cuts)
+        return self.envs.reset(seed=seed)[0]
+
+    @property
+    def at_cut(self) -> bool:
+        """Whether the last step cut the stream: here, and only here, a training can be resumed exactly."""
+        return self._restarting
+
+    def cut_after_this_step(self) -> None:
+        """Cut the stream after the step that is sent next, whether or not a regular cut is due."""
+        self._cut_due = True
+
+    def send(self, actions: np.ndarray) -> None:
+        """Begin a step with `actions` (num_envs, ...)."""
+        self._actions = actions
+        if self._overlaps and not self._restarting:
+            self.envs.send(actions)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def recv(self) -> Step:
+        """Finish the step that `send` began."""
+        if self._restarting:
+            return self._restart()
+        outcome = self.envs.recv() if self._overlaps else self.envs.step(self._actions)  # pyright: ignore
+        observations, rewards, terminated, truncated, info = outcome
+        valid = ~self._ended
+        self._ended = terminated | truncated
+        rewards = np.asarray(rewards, np.float32)
+        self._record(rewards, valid, info)
+        self._steps_since_cut += 1
+        if self._cut_due or self._steps_since_cut == self._cut_every:
+            self.cuts += 1
+            self._restarting = True
+            truncated = truncated | ~terminated
+        return Step(observations, rewards, terminated, truncated, valid)
+
+    def _restart(self) -> Step:
+        observations = self.reset()
+        self._restarting = False
+        self.finished = []
+        never = np.zeros(self.num_envs, bool)
+        return Step(observations, np.zeros(self.num_envs, np.float32), never, never, never)
+
+    def _record(self, rewards: np.ndarray, valid: np.ndarray, info: dict[str, Any]) -> None:
+        self._returns += rewards
+        self._lengths += valid
+        counts = info.get("episode_counts", {})
+        self.finished = [
+            Episode(
+                float(self._returns[env]),
+                int(self._lengths[env]),
+                {name: float(values[env]) for name, values in counts.items()},
+            )
+            for env in np.flatnonzero(self._ended)
+        ]
+        self._returns[self._ended] = 0
+        self._lengths[self._ended] = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on after a cut."""
+        return {"cuts": self.cuts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on at the cut at which `state` was taken: the next step resets all environments."""
+        self.cuts = int(state["cuts"])
+        self._restarting = True

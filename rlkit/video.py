@@ -1,0 +1,214 @@
+"""Records whole episodes of a policy as a video, with score and Q-values drawn in.
+
+ffmpeg (from the package imageio-ffmpeg) encodes while the episode is played, so that memory does
+not grow with the length. How a frame looks is left to `rlkit.drawing`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+from PIL import Image
+from rlkit_agents.policy import Policy, State
+
+from rlkit.drawing import Moment, Scene
+from rlkit.environments import Environment, environment_id, make_watchable
+from rlkit.evaluation import check_spaces
+
+_ENCODERS = {
+    ".mp4": "-c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -movflags +faststart -f mp4",
+    # A palette a frame, so that nothing is kept until the end; no dithering of flat colours.
+    ".gif": "-filter_complex split[a][b];[a]palettegen=stats_mode=single[p];"
+    "[b][p]paletteuse=new=1:dither=none -f gif",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEpisode:
+    """An episode as it was recorded.
+
+    episode_return: sum of rewards. steps: environment steps; the video has one frame more.
+    counts: what the environment counts, by name; empty if it counts nothing.
+    """
+
+    episode_return: float
+    steps: int
+    counts: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A finished video. size: (width, height) in pixels."""
+
+    path: Path
+    episodes: list[RecordedEpisode]
+    frames: int
+    frames_per_second: float
+    size: tuple[int, int]
+
+
+def record(
+    policy: Policy,
+    environment: Environment,
+    path: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    episodes: int = 1,
+    deterministic: bool = True,
+    frames_per_second: float | None = None,
+    on_frame: Callable[[int, float], None] | None = None,
+) -> Recording:
+    """Play whole episodes one after the other into one video at `path`, an .mp4 or a .gif.
+
+    The file appears as a whole once it is finished; an older one stays until then.
+    frames_per_second: None shows an environment at its own pace; an Atari game at frame skip 4
+    takes 15 steps a second.
+    on_frame is called with the number of frames drawn and the score.
+    Raises ValueError for another suffix, for a policy whose spaces are not the environment's, and
+    for an environment that cannot be drawn; OSError where the file cannot be written.
+    """
+    path = Path(path)
+    check_video_path(path)
+    if episodes < 1:
+        raise ValueError(f"a video needs at least one episode, got {episodes}")
+    if frames_per_second is not None and not frames_per_second > 0:
+        raise ValueError(f"frames_per_second must be more than 0, got {frames_per_second}")
+    env = make_watchable(environment)
+    was_training = policy.training
+    try:
+        check_spaces(policy, env.observation_space, env.action_space)
+        own_pace = float(env.metadata.get("render_fps") or 30)
+        rate = own_pace if frames_per_second is None else frames_per_second
+        policy.eval()
+        env.reset(seed=seed)
+        scene = Scene(
+            environment_id(environment),
+            np.shape(env.render()),  # pyright: ignore[reportArgumentType]
+            _action_names(env) if hasattr(policy, "q_values") else [],
+            1 / own_pace,
+        )
+        recorded: list[RecordedEpisode] = []
+        frames = 0
+        with torch.random.fork_rng(), _encoder(path, scene.size, rate) as write:
+            torch.manual_seed(seed)
+            for number in range(episodes):
+                scene.restart()
+                for moment, ended in _play(policy, env, seed if number == 0 else None, deterministic):
+                    write(scene.draw(moment))
+                    frames += 1
+                    if on_frame is not None:
+                        on_frame(frames, moment.score)
+                    if ended is not None:
+                        recorded.append(ended)
+        return Recording(path, recorded, frames, rate, scene.size)
+    finally:
+        policy.train(was_training)
+        env.close()
+
+
+def check_video_path(path: Path) -> None:
+    """Raise ValueError for a file name that `record` has no encoder for."""
+    if path.suffix.lower() not in _ENCODERS:
+        known = " or ".join(_ENCODERS)
+        raise ValueError(f"cannot write a video as {path.name!r}: its name must end in {known}")
+
+
+def _play(
+    policy: Policy, env: gym.Env, seed: int | None, deterministic: bool
+) -> Iterator[tuple[Moment, RecordedEpisode | None]]:
+    """The moments of one episode; the last comes with what became of the episode."""
+    observation, _ = env.reset(seed=seed)
+    state: State = None
+    score, steps = 0.0, 0
+    while True:
+        with torch.inference_mode():
+            tensor = torch.from_numpy(np.ascontiguousarray(observation)[None]).to(policy.device)
+            q_values = _q_values(policy, tensor)
+            actions, state = policy.act(tensor, state, deterministic)
+        action = actions.cpu().numpy()[0]
+        drawn = int(action) if np.ndim(action) == 0 else None
+        yield Moment(_picture(env), score, steps, q_values, drawn), None
+        observation, reward, terminated, truncated, info = env.step(action)
+        score += float(reward)
+        steps += 1
+        if terminated or truncated:
+            counts = {name: float(n) for name, n in info.get("episode_counts", {}).items()}
+            last = Moment(_picture(env), score, steps, q_values, None)
+            yield last, RecordedEpisode(score, steps, counts)
+            return
+
+
+def _q_values(policy: Policy, observations: torch.Tensor) -> np.ndarray | None:
+    """(actions,) float32 for a batch of one observation; None if the policy has no values."""
+    value_of = getattr(policy, "q_values", None)
+    return None if value_of is None else value_of(observations)[0].float().cpu().numpy()
+
+
+def _picture(env: gym.Env) -> np.ndarray:
+    return np.asarray(env.render(), np.uint8)
+
+
+def _action_names(env: gym.Env) -> list[str]:
+    if not isinstance(env.action_space, gym.spaces.Discrete):
+        return []
+    names = getattr(env, "action_meanings", None)
+    return list(names) if names else [f"action {i}" for i in range(int(env.action_space.n))]
+
+
+@contextmanager
+def _encoder(
+    path: Path, size: tuple[int, int], frames_per_second: float
+) -> Iterator[Callable[[Image.Image], None]]:
+    """Gives a function that appends an image of `size`; puts the file in place at the end."""
+    import imageio_ffmpeg
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    command = [
+        *(imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y"),
+        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}"),
+        *("-r", f"{frames_per_second:g}", "-i", "-", *_ENCODERS[path.suffix.lower()].split()),
+        os.fspath(beside),
+    ]
+    with tempfile.TemporaryFile() as messages:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages
+        )
+        assert process.stdin is not None
+        pipe = process.stdin
+
+        def failure() -> OSError:
+            messages.seek(0)
+            lines = messages.read().decode(errors="replace").splitlines()
+            return OSError(f"cannot write the video {path}: {' '.join(lines[:1]) or 'ffmpeg died'}")
+
+        def write(image: Image.Image) -> None:
+            try:
+                pipe.write(image.tobytes())
+            except BrokenPipeError:
+                process.wait()
+                raise failure() from None
+
+        try:
+            yield write
+            with suppress(BrokenPipeError):  # the exit status tells as much
+                pipe.close()
+            if process.wait() != 0:
+                raise failure()
+            os.replace(beside, path)
+        except BaseException:
+            process.kill()
+            process.wait()
+            with suppress(BrokenPipeError):
+                pipe.close()
+            beside.unlink(missing_ok=True)
+            raise
