@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rlkit_envs.atari import AtariProtocol
 
     from rlkit.callbacks.callback import Callback
+    from rlkit.callbacks.progress import Progress
     from rlkit.comparison import compare
     from rlkit.environments import GymnasiumEnvironment, make_envs
     from rlkit.evaluation import Evaluation, evaluate
@@ -32,6 +33,7 @@ _MODULES = {
     "rlkit_agents.policy": ("Policy",),
     "rlkit_envs.atari": ("AtariProtocol",),
     "rlkit.callbacks.callback": ("Callback",),
+    "rlkit.callbacks.progress": ("Progress",),
     "rlkit.comparison": ("compare",),
     "rlkit.environments": ("GymnasiumEnvironment", "make_envs"),
     "rlkit.evaluation": ("Evaluation", "evaluate"),
@@ -51,6 +53,7 @@ __all__ = [
     "GymnasiumEnvironment",
     "LoadedPolicy",
     "Policy",
+    "Progress",
     "Recipe",
     "Run",
     "compare",

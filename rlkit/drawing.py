@@ -134,9 +134,7 @@ class Scene:
         if not self._values:
             return
         values = np.array(self._values)
-        draw.text(
-            (self._right, top - 6), f"{values[-1]:z.2f}", _CHOSEN, self._small, anchor="rs"
-        )
+        draw.text((self._right, top - 6), f"{values[-1]:z.2f}", _CHOSEN, self._small, anchor="rs")
         draw.rounded_rectangle((self._left, top, self._right, bottom), 4, fill=_TRACK)
         lowest, highest = values.min(), values.max()
         share = (values - lowest) / max(highest - lowest, 1e-6)

@@ -69,6 +69,7 @@ class Run:
         name = f"{recipe.name}-{stamp}-s{recipe.seed}"
         path = parent / name
         attempt = 1
+        made = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
             while True:
@@ -78,11 +79,12 @@ class Run:
                 except FileExistsError:
                     attempt += 1
                     path = parent / f"{name}-{attempt}"
-            run = cls(path)
+            made = run = cls(path)
             run.policies.mkdir()
             run._write_configuration(_configuration(recipe))
         except OSError as error:
-            cls(path).discard()
+            if made is not None:
+                made.discard()
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from error
         return run
 

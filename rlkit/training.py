@@ -217,7 +217,7 @@ def train(
 ) -> Run:
     """Train `recipe` in a new run folder under `runs`, and return the run.
 
-    callbacks: watch it, in addition to evaluations and checkpoints.
+    callbacks: watch it, in addition to evaluations, TensorBoard and checkpoints.
     Raises RunError where the folder cannot be written, RecipeError where the recipe makes no sense,
     CheckpointError or OSError where saving fails, NonFiniteGradientError where the learning
     diverges.
@@ -256,5 +256,7 @@ def resume(
 def _standard_callbacks() -> list[Callback]:
     from rlkit.callbacks.checkpointing import Checkpointing
     from rlkit.callbacks.evaluating import Evaluating
+    from rlkit.callbacks.gradient_health import GradientHealth
+    from rlkit.callbacks.tensorboard import TensorBoard
 
-    return [Evaluating(), Checkpointing()]
+    return [Evaluating(), GradientHealth(), TensorBoard(), Checkpointing()]

@@ -18,11 +18,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 from PIL import Image
-from rlkit_agents.policy import Policy, State
 
 from rlkit.drawing import Moment, Scene
 from rlkit.environments import Environment, environment_id, make_watchable
 from rlkit.evaluation import check_spaces
+from rlkit_agents.policy import Policy, State
 
 _ENCODERS = {
     ".mp4": "-c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -movflags +faststart -f mp4",
@@ -92,7 +92,7 @@ def record(
         env.reset(seed=seed)
         scene = Scene(
             environment_id(environment),
-            np.shape(env.render()),  # pyright: ignore[reportArgumentType]
+            _picture(env).shape,
             _action_names(env) if hasattr(policy, "q_values") else [],
             1 / own_pace,
         )
@@ -102,7 +102,8 @@ def record(
             torch.manual_seed(seed)
             for number in range(episodes):
                 scene.restart()
-                for moment, ended in _play(policy, env, seed if number == 0 else None, deterministic):
+                first_seed = seed if number == 0 else None
+                for moment, ended in _play(policy, env, first_seed, deterministic):
                     write(scene.draw(moment))
                     frames += 1
                     if on_frame is not None:
@@ -172,7 +173,7 @@ def _encoder(
     import imageio_ffmpeg
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    beside = path.with_name(f".{path.name}.partial")
     command = [
         *(imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}"),

@@ -40,7 +40,8 @@ class DQNConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     """How values are represented: expected, quantile or categorical."""
     double: bool = True
-    """Choose the bootstrap action by the online network, value it by the target network (van Hasselt 2016)."""
+    """Choose the bootstrap action by the online network, value it by the target network
+    (van Hasselt 2016)."""
     munchausen: bool = False
     """Add the scaled log-policy to the reward and bootstrap softly (Vieillard 2020)."""
     munchausen_scale: float = 0.9
@@ -54,10 +55,11 @@ class DQNConfig:
     replay_capacity: int = 1_000_000
     """Transitions kept, over all environments."""
     compress_replay: bool = False
-    """Keep frames LZ4-compressed: about a sixth of the memory for some of the speed (extra `lz4`)."""
+    """Keep frames LZ4-compressed: about a sixth of the memory for some speed (extra `lz4`)."""
     priority_exponent: float = 0.0
-    """How strongly large errors are sampled more often; 0 is uniform, 0.5 in Rainbow (Schaul 2016's alpha)."""
-    importance_exponent: LinearSchedule = LinearSchedule(0.4, 1.0, 5_000_000)
+    """How strongly large errors are sampled more often (Schaul 2016's alpha); 0 is uniform, 0.5 in
+    Rainbow."""
+    importance_exponent: LinearSchedule = LinearSchedule(0.4, 1.0, 5_000_000)  # noqa: RUF009
     """How far sampling bias is corrected, over environment steps (Schaul 2016's beta)."""
     batch_size: int = 384
     """Transitions in a gradient step."""
@@ -68,7 +70,7 @@ class DQNConfig:
     learning_rate: float = 3e-4
     """Adam's step size."""
     learning_rate_end: float | None = None
-    """Step size after `learning_rate_steps`, reached in a straight line; None keeps `learning_rate`."""
+    """Step size after `learning_rate_steps`, reached in a straight line; None keeps it constant."""
     learning_rate_steps: int = 5_000_000
     """Environment steps from `learning_rate` to `learning_rate_end`."""
     adam_epsilon: float = 1e-5
@@ -81,10 +83,11 @@ class DQNConfig:
     """Gradients are scaled down to this norm over all weights; infinity never scales."""
     target_update_every: int = 500
     """Gradient steps between copies of the online network into the target network."""
-    epsilon: LinearSchedule = LinearSchedule(1.0, 0.01, 250_000)
-    """Share of random actions over environment steps; noisy networks want LinearSchedule(0, 0, 0)."""
+    epsilon: LinearSchedule = LinearSchedule(1.0, 0.01, 250_000)  # noqa: RUF009
+    """Share of random actions over environment steps; with noisy layers LinearSchedule(0, 0, 0)."""
     symmetries: tuple[Symmetry, ...] = ()
-    """Mirrorings of the world that leave its rules unchanged; each sampled transition undergoes a random one."""
+    """Mirrorings of the world that leave its rules unchanged; each is applied to an equal share of
+    every batch, and an equal share stays as it is."""
     precision: Precision = "auto"
     """Number format of convolutions and dense layers."""
 
@@ -92,6 +95,22 @@ class DQNConfig:
         for name in ("batch_size", "n_step", "target_update_every", "replay_capacity"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in (
+            "samples_per_step",
+            "learning_rate",
+            "adam_epsilon",
+            "max_gradient_norm",
+            "munchausen_temperature",
+        ):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("l1", "l2", "learning_starts", "learning_rate_end"):
+            if not (getattr(self, name) or 0) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("epsilon", "importance_exponent"):
+            schedule = getattr(self, name)
+            if not (0 <= schedule.start <= 1 and 0 <= schedule.end <= 1):
+                raise ValueError(f"{name} must stay within 0 and 1, got {schedule}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be in (0, 1], got {self.discount}")
         if self.munchausen and self.head.kind == "categorical":
@@ -121,15 +140,17 @@ def rainbow(**changes: Any) -> DQNConfig:
 
 
 class NonFiniteGradientError(ArithmeticError):
-    """A loss or gradient became NaN or infinite; the weights are those from before the bad update."""
+    """A loss or gradient became NaN or infinite; the weights are those from before that update."""
 
 
 class DQN:
     """Learns a `QPolicy` from a stream of steps.
 
-    observation_space: Box. action_space: Discrete (ValueError otherwise).
+    observation_space: Box; with a first axis longer than 1 before others, that axis is a stack of
+    the last frames, oldest first. action_space: Discrete.
     num_envs: environments that step in a batch. seeds: independent streams for exploration,
     replay and initialisation.
+    Raises ValueError for other spaces, symmetries that do not fit them, and a replay too small.
     """
 
     def __init__(
@@ -158,29 +179,40 @@ class DQN:
             )
         self.policy = policy.to(self.device, memory_format=torch.channels_last)
         self.target = copy.deepcopy(self.policy).requires_grad_(False)
+        self.target.eval_with_noise()
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
             lr=config.learning_rate,
             eps=config.adam_epsilon,
             fused=True,
         )
-        assert observation_space.shape is not None and observation_space.dtype is not None
-        stacked = len(observation_space.shape) > 1
+        shape = observation_space.shape
+        assert shape is not None
+        assert observation_space.dtype is not None
+        for symmetry in config.symmetries:
+            symmetry.check_fits(shape, self.policy.network.num_actions)
+        stacked = len(shape) > 1 and shape[0] > 1
         self.replay = Replay(
             capacity=config.replay_capacity,
             num_envs=num_envs,
-            frame_shape=observation_space.shape[1:] if stacked else observation_space.shape,
+            frame_shape=shape[1:] if stacked else shape,
             frame_dtype=observation_space.dtype,
-            frame_stack=observation_space.shape[0] if stacked else 1,
+            frame_stack=shape[0] if stacked else 1,
             n_step=config.n_step,
             discount=config.discount,
             priority_exponent=config.priority_exponent,
             compress=config.compress_replay,
             seed=replay_seed,
         )
+        most = self.replay.rows_capacity - config.n_step - self.replay.frame_stack + 1
+        if most * num_envs < config.batch_size:
+            raise ValueError(
+                f"a replay_capacity of {config.replay_capacity} leaves {most * num_envs} "
+                f"transitions to sample, too few for a batch_size of {config.batch_size}"
+            )
         self._random = np.random.default_rng(exploration_seed)
         self._noise = torch.Generator(self.device)
-        self._noise.manual_seed(int(exploration_seed.spawn(1)[0].generate_state(1)[0]))
+        self._noise.manual_seed(int(self._random.integers(2**63)))
         self.steps = 0
         """Environment steps observed."""
         self.updates = 0
@@ -197,9 +229,10 @@ class DQN:
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Explore: greedy actions, a share `epsilon` of them replaced by random ones.
 
-        observations: (num_envs, *observation_shape). Returns (num_envs,) int64.
+        observations: (num_envs, *observation_shape), to be left unchanged until `observe`.
+        Returns (num_envs,) int64.
         """
-        self.policy.train(self.config.network.noisy)
+        self.policy.eval_with_noise()
         if self.config.network.noisy:
             self.policy.network.reset_noise(self._noise)
         with torch.inference_mode():
@@ -211,8 +244,15 @@ class DQN:
         return self._actions
 
     def observe(self, step: Step) -> None:
-        """Remember what came of the last actions."""
-        assert self._acted_on is not None and self._actions is not None, "act comes before observe"
+        """Remember what came of the last actions.
+
+        Raises ValueError for what `Replay.add` refuses, and if the first step shows that the
+        observations are no stacks of frames, though they have the shape of such.
+        """
+        assert self._acted_on is not None, "act comes before observe"
+        assert self._actions is not None
+        if self.steps == 0 and self.replay.frame_stack > 1:
+            _check_stacks(self._acted_on, step.observations)
         self.replay.add(
             self._acted_on,
             self._actions,
@@ -229,10 +269,12 @@ class DQN:
         """Take the gradient steps that are due, often none.
 
         Returns scalars for the last of them, or nothing. Raises NonFiniteGradientError, before
-        the weights change, when a gradient is not finite.
+        the weights change, when the loss or a gradient is not finite.
         """
         metrics: dict[str, Tensor | float] = {}
-        while self._samples_due >= self.config.batch_size and self.replay.can_sample:
+        while self._samples_due >= self.config.batch_size and self.replay.can_sample(
+            self.config.batch_size
+        ):
             self._samples_due -= self.config.batch_size
             metrics = self._learn()
         return metrics
@@ -245,7 +287,6 @@ class DQN:
         self.policy.train()
         if config.network.noisy:
             self.policy.network.reset_noise(self._noise)
-            self.target.train()
             self.target.network.reset_noise(self._noise)
         loss, errors, q_values = self._loss(batch)
         weights = torch.from_numpy(batch.weights).to(self.device)
@@ -259,9 +300,13 @@ class DQN:
             group["lr"] = learning_rate
         self.optimizer.zero_grad()
         objective.backward()
-        gradient_norm = nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_gradient_norm)
-        if not torch.isfinite(gradient_norm):
+        parameters = list(self.policy.parameters())
+        gradients = [weights.grad for weights in parameters if weights.grad is not None]
+        gradient_norm = nn.utils.get_total_norm(gradients)
+        # Before clipping, which would spread a NaN from one layer's gradient to all.
+        if not torch.isfinite(gradient_norm + objective.detach()):
             raise NonFiniteGradientError(self._describe_non_finite(objective))
+        nn.utils.clip_grads_with_norm_(parameters, config.max_gradient_norm, gradient_norm)
         self.optimizer.step()
         self.updates += 1
         if self.updates % config.target_update_every == 0:
@@ -281,16 +326,13 @@ class DQN:
         }
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Per-sample losses (batch,), absolute errors (batch,) and values of the actions taken (batch,)."""
+        """Losses, priorities and values of the actions taken, each (batch,)."""
         config = self.config
         observations = torch.from_numpy(batch.observations).to(self.device)
         next_observations = torch.from_numpy(batch.next_observations).to(self.device)
-        actions = batch.actions
         if config.symmetries:
-            observations, next_observations, actions = self._mirror_some(
-                observations, next_observations, actions
-            )
-        a_tm1 = torch.from_numpy(actions).to(self.device)
+            self._mirror_some(observations, next_observations, batch.actions)
+        a_tm1 = torch.from_numpy(batch.actions).to(self.device)
         r_t = torch.from_numpy(batch.returns).to(self.device)
         discount_t = torch.from_numpy(batch.bootstrap_discounts).to(self.device)
         q_tm1 = self.policy(observations)
@@ -304,7 +346,9 @@ class DQN:
             q_tm1, q_tm1_target, q_t_value = (
                 tuple(output.squeeze(-1) for output in outputs) if scalar else outputs
             )
-            learn = losses.munchausen_q_learning if scalar else losses.munchausen_quantile_q_learning
+            learn = (
+                losses.munchausen_q_learning if scalar else losses.munchausen_quantile_q_learning
+            )
             result = learn(
                 q_tm1,
                 a_tm1,
@@ -337,22 +381,24 @@ class DQN:
 
     def _mirror_some(
         self, observations: Tensor, next_observations: Tensor, actions: np.ndarray
-    ) -> tuple[Tensor, Tensor, np.ndarray]:
-        """Leave one part of the batch as it is, and mirror each of the others by one symmetry.
+    ) -> None:
+        """Mirror an equal share of the batch by each symmetry, in place, and leave one as it is.
 
-        Samples are independent, so equal parts are as good as a draw for each.
+        The shares are interleaved and take turns from update to update: a prioritised batch lies
+        in the order of the replay, and would give a transition the same mirror every time.
         """
-        parts = len(self.config.symmetries) + 1
-        seen, followed = observations.chunk(parts), next_observations.chunk(parts)
-        chosen = np.split(actions, np.cumsum([len(part) for part in seen])[:-1])
-        for i, symmetry in enumerate(self.config.symmetries[: len(seen) - 1], start=1):
-            seen[i].copy_(symmetry.observations(seen[i]))
-            followed[i].copy_(symmetry.observations(followed[i]))
-            chosen[i] = symmetry.mirrored_actions(chosen[i])
-        return observations, next_observations, np.concatenate(chosen)
+        shares = len(self.config.symmetries) + 1
+        for i, symmetry in enumerate(self.config.symmetries):
+            share = slice((self.updates + i) % shares, None, shares)
+            observations[share] = symmetry.observations(observations[share])
+            next_observations[share] = symmetry.observations(next_observations[share])
+            actions[share] = symmetry.mirrored_actions(actions[share])
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the replay's rows, as nested plain data, arrays and tensors."""
+        """Everything but the replay's rows, as nested plain data, arrays and tensors.
+
+        The tensors are those in use, not copies: later updates change them.
+        """
         return {
             "policy": self.policy.state_dict(),
             "target": self.target.state_dict(),
@@ -378,13 +424,30 @@ class DQN:
         self._samples_due = float(state["samples_due"])
 
     def _describe_non_finite(self, objective: Tensor) -> str:
-        bad = [
+        named = list(self.policy.network.named_parameters())
+        weights = [name for name, parameter in named if not torch.isfinite(parameter).all()]
+        gradients = [
             name
-            for name, parameter in self.policy.network.named_parameters()
+            for name, parameter in named
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
         ]
-        where = f"in the gradient of {', '.join(bad)}" if bad else "in the gradient norm"
+        if weights:  # these spoil every gradient
+            where = f"in the weights of {', '.join(weights)}"
+        elif gradients:
+            where = f"in the gradient of {', '.join(gradients)}"
+        else:
+            where = "in the loss or in the gradient norm"
         return (
-            f"not a finite number {where} (loss {float(objective):g}) at update {self.updates + 1}, "
-            f"environment step {self.steps}"
+            f"not a finite number {where} (loss {float(objective):g}) "
+            f"at update {self.updates + 1}, environment step {self.steps}"
+        )
+
+
+def _check_stacks(before: np.ndarray, after: np.ndarray) -> None:
+    """Raise ValueError unless the stacks (num_envs, stack, ...) moved on by one frame."""
+    if not np.array_equal(before[:, 1:], after[:, :-1]):
+        raise ValueError(
+            f"observations of shape {before.shape[1:]} must be stacks of the last "
+            f"{before.shape[1]} frames, oldest first, but the first step did not move them on by "
+            "one; give single frames a first axis of length 1, or flatten them"
         )

@@ -1,8 +1,8 @@
 """Where a replay keeps its frames: each frame once, written by time row, gathered at random.
 
 `PlainFrames` is one array. `CompressedFrames` keeps each frame as an LZ4 block
-(https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md): about a tenth of the memory on Atari,
-for a few microseconds a frame.
+(https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md), in about a tenth of the memory on
+Boxing, for a few microseconds a frame.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PlainFrames:
         self._frames[row] = frames
 
     def gather(self, slots: Indices) -> Array:
-        # One memory move per frame, nearly twice a straight copy. As fast as torch.index_select.
+        # One memory move per frame, in about twice the time of a straight copy of as many bytes.
         return np.take(self._flat, slots, axis=0)
 
     def export_rows(self, rows: Indices) -> dict[str, Array]:

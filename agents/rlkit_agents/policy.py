@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlkit_agents.heads import categorical_values, quantile_values
 from rlkit_agents.networks import NetworkConfig, QNetwork
+from rlkit_agents.noisy import NoisyLinear
 from rlkit_agents.precision import Precision, autocast
 
 State = tuple[Tensor, ...] | None
@@ -70,9 +72,13 @@ class Policy(nn.Module, ABC):
                 f"this policy takes observations of shape {shape}, got {observation.shape}"
             )
         batch = observation if batched else observation[None]
-        tensors = None if state is None else tuple(torch.as_tensor(part) for part in state)
+        tensors = (
+            None
+            if state is None
+            else tuple(torch.as_tensor(part).to(self.device) for part in state)
+        )
         if tensors is not None and episode_start is not None:
-            keep = torch.as_tensor(~np.asarray(episode_start, bool))
+            keep = torch.as_tensor(~np.asarray(episode_start, bool)).to(self.device)
             tensors = tuple(
                 part * keep.view(-1, *[1] * (part.ndim - 1)).to(part.dtype) for part in tensors
             )
@@ -89,9 +95,10 @@ class HeadConfig:
     """How the value of an action is represented."""
 
     kind: Literal["expected", "quantile", "categorical"] = "quantile"
-    """The expected return; its quantiles (QR-DQN, Dabney 2018); or a histogram (C51, Bellemare 2017)."""
+    """The expected return; its quantiles (QR-DQN, Dabney 2018); a histogram of it (C51, Bellemare
+    2017)."""
     atoms: int = 32
-    """Number of quantiles or histogram bins an action; 200 in QR-DQN, 51 in C51. Ignored for `expected`."""
+    """Quantiles or histogram bins for each action; 200 in QR-DQN, 51 in C51; not for `expected`."""
     value_min: float = -10.0
     """Return at the histogram's first bin; C51's paper: -10 with rewards clipped to 1."""
     value_max: float = 10.0
@@ -115,15 +122,15 @@ class HeadConfig:
     def q_values(self, outputs: Tensor) -> Tensor:
         """Expected returns (batch, actions) from the network's outputs (batch, actions, atoms)."""
         if self.kind == "categorical":
-            return outputs.softmax(-1) @ self.support(outputs.device)
-        return outputs.mean(-1)
+            return categorical_values(outputs, self.support(outputs.device))
+        return quantile_values(outputs)
 
 
 class QPolicy(Policy):
     """Takes the action of the highest value.
 
     When not deterministic, it takes a random action with probability `epsilon`.
-    Raises ValueError for an action space that is not Discrete.
+    Raises ValueError for an action space that is not Discrete, or does not count from 0.
     """
 
     def __init__(
@@ -137,10 +144,10 @@ class QPolicy(Policy):
         precision: Precision = "auto",
     ) -> None:
         super().__init__(observation_space, action_space)
-        if not isinstance(action_space, gym.spaces.Discrete):
+        if not isinstance(action_space, gym.spaces.Discrete) or action_space.start != 0:
             raise ValueError(
                 f"a value-based policy chooses among finitely many actions and needs a Discrete "
-                f"action space; got {action_space}"
+                f"action space that counts from 0; got {action_space}"
             )
         self.head = head
         self.epsilon = epsilon
@@ -156,6 +163,14 @@ class QPolicy(Policy):
             "head": asdict(self.head),
             "epsilon": self.epsilon,
         }
+
+    def eval_with_noise(self) -> None:
+        """Switch to evaluation mode, without dropout, but leave noisy layers noisy."""
+        self.eval()
+        if self.network_config.noisy:
+            for module in self.modules():
+                if isinstance(module, NoisyLinear):
+                    module.train()
 
     def forward(self, observations: Tensor) -> Tensor:
         """The network's outputs (batch, actions, atoms), float32."""

@@ -1,4 +1,4 @@
-"""Chooses the number format of a network's heavy arithmetic: bfloat16 where the processor is fast at it."""
+"""The number format of a network's heavy arithmetic: bfloat16 where the processor is fast at it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 run in hardware on `device` (AVX512-BF16, AMX, or CUDA 8.0 and later)."""
+    """Whether matrix products in bfloat16 run in hardware on `device`.
+
+    They do with AVX512-BF16, AMX, and CUDA's compute capability 8.0 and later.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """A context in which convolutions and dense layers compute in `precision`; weights stay float32.
+    """A context in which convolutions and dense layers compute in `precision`.
 
-    "auto" means bfloat16 where `has_fast_bfloat16`, else float32.
+    Weights stay float32. "auto" means bfloat16 where `has_fast_bfloat16`, else float32.
     """
     wanted = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()

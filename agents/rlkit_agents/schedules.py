@@ -14,7 +14,7 @@ class LinearSchedule:
     end: float
     """Value from step `steps` on."""
     steps: int
-    """Length of the line, in environment steps summed over all environments; 0 means `end` at once."""
+    """Length of the line, in environment steps over all environments; 0 means `end` at once."""
 
     def __post_init__(self) -> None:
         if self.steps < 0:

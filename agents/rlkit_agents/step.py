@@ -1,4 +1,4 @@
-"""What one step of a batch of environments tells a learner; the only thing that crosses from acting to learning."""
+"""What one step of a batch of environments tells a learner: all that crosses from acting to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mirror symmetries of a world, as data augmentation: a mirrored transition is as true as the original."""
+"""Mirror symmetries of a world, as data augmentation: a mirrored transition is as true as another."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ class Symmetry:
     def __post_init__(self) -> None:
         if sorted(self.actions) != list(range(len(self.actions))):
             raise ValueError(f"{self.actions} does not map the actions one to one")
+
+    def check_fits(self, shape: tuple[int, ...], num_actions: int) -> None:
+        """Raise ValueError unless observations of `shape` can be mirrored, and every action."""
+        if len(shape) != 3:
+            raise ValueError(
+                f"symmetries mirror observations of shape (stack, height, width), not {shape}"
+            )
+        if len(self.actions) != num_actions:
+            raise ValueError(
+                f"a symmetry maps {len(self.actions)} actions, the action space has {num_actions}"
+            )
 
     def observations(self, observations: Tensor) -> Tensor:
         """Observations (batch, ..., height, width) seen in the mirror, as a copy."""

@@ -41,7 +41,10 @@ class Evaluating(Callback):
 
     def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
         every = training.recipe.evaluation.every
-        if every and training.steps // every > (training.steps - training.stepper.num_envs) // every:
+        if (
+            every
+            and training.steps // every > (training.steps - training.stepper.num_envs) // every
+        ):
             self._evaluate(training)
 
     def on_end(self, training: Training) -> None:
@@ -52,7 +55,9 @@ class Evaluating(Callback):
         if self.best_step is None or self._evaluated_at != training.steps:
             self._evaluate(training)
         if schedule.final_episodes and not training.interrupted:
-            best = load_policy(training.run.policies / "best.safetensors", training.algorithm.device)
+            best = load_policy(
+                training.run.policies / "best.safetensors", training.algorithm.device
+            )
             with suppress(EvaluationStopped):
                 self._write(training, best.policy, schedule.final_episodes, final=True)
 

@@ -20,10 +20,10 @@ class EvaluationLines:
         self._size = -1
 
     def new(self) -> list[dict[str, Any]]:
-        """The evaluations since the last call, as `Evaluation.to_json` with step, seconds and final."""
+        """The evaluations since the last call: `Evaluation.to_json` with step, seconds, final."""
         try:
             size = self.path.stat().st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         if size == self._size:
             return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rlkit_agents.step import Step
 from torch import Tensor, nn
 
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.intervals import crossed
 from rlkit.callbacks.tensorboard import TensorBoard
+from rlkit_agents.step import Step
 
 if TYPE_CHECKING:
     from rlkit.training import Training
@@ -93,7 +94,7 @@ def dead_relu_shares(network: nn.Module, run: nn.Module, observations: Tensor) -
     """
     alive: dict[str, list[Tensor]] = {}
 
-    def watch(name: str, output: Tensor) -> None:
+    def watch(name: str, output: Any) -> None:
         units = output.movedim(1 if output.ndim >= 4 else -1, 0).flatten(1)
         alive.setdefault(name, []).append((units > 0).any(1))
 
@@ -116,27 +117,30 @@ def dead_relu_shares(network: nn.Module, run: nn.Module, observations: Tensor) -
 
 
 def diagnose(
-    norms: Mapping[str, float],
+    norms: dict[str, float],
     dead_shares: Mapping[str, float],
     order: Iterable[str],
-    thresholds: Thresholds = Thresholds(),
+    thresholds: Thresholds | None = None,
 ) -> list[Finding]:
     """Name the ill layers, each by the cause nearest to the root.
 
-    norms: gradient norms by layer, in order, before clipping. dead_shares: of dead ReLUs, by name.
+    norms: gradient norms by layer, in order, before clipping; the last is the measure of the
+    others, unless it is itself zero or ill. dead_shares: of dead ReLUs, by name.
     order: names of all modules in the network's order, which tells what lies before a dead ReLU:
     where all units of one are dead, no gradient reaches the layers before it, so they do not count
     as vanishing.
     """
+    thresholds = thresholds or Thresholds()
     positions = {name: position for position, name in enumerate(order)}
     findings: list[Finding] = []
     blocked = -1
     for name, share in dead_shares.items():
         if share > thresholds.dead_share:
             findings.append(Finding(name, Illness.DEAD, _dead_message(name, share)))
-            blocked = max(blocked, positions[name])
+            if share == 1:
+                blocked = max(blocked, positions[name])
     finite = {name: norm for name, norm in norms.items() if math.isfinite(norm)}
-    for name in norms.keys() - finite.keys():
+    for name in (name for name in norms if name not in finite):
         message = (
             f"Layer {name} has a gradient that is not a finite number. Try a lower learning rate, "
             "gradient clipping, or clipped rewards."
@@ -150,11 +154,11 @@ def diagnose(
                 "clipped rewards, or layer_norm."
             )
             findings.append(Finding(name, Illness.EXPLODING, message))
-    if not norms:
-        return findings
-    last = list(norms)[-1]
+    last = next(reversed(norms), "")
+    if not 0 < finite.get(last, 0) <= thresholds.exploding_norm:
+        return findings  # nothing sound to compare with
     for name, norm in finite.items():
-        ratio = norm / norms[last] if norms[last] > 0 else math.nan
+        ratio = norm / norms[last]
         if ratio < thresholds.vanishing_ratio and positions[name] > blocked:
             message = (
                 f"Layer {name} hardly learns: its gradient is {ratio:.1g} of {last}'s (vanishing). "
@@ -171,3 +175,76 @@ def _dead_message(name: str, share: float) -> str:
         "and what feeds them does not learn. Try a lower learning rate, the activation leaky_relu "
         "or elu, the initialisation he, or layer_norm."
     )
+
+
+class GradientHealth(Callback):
+    """Diagnoses the network every `every` environment steps, at the next gradient step.
+
+    Warns once for each layer and illness, and again only if it recovered in between. The norms,
+    before clipping, and the shares of dead ReLUs go to the `TensorBoard` callback, if there is one;
+    this one belongs before it. The probe holds the observations of all environments at `PROBES`
+    moments since the last diagnosis: at any one moment, environments may all look alike.
+    """
+
+    PROBES = 4
+
+    def __init__(self, every: int = 100_000, thresholds: Thresholds | None = None) -> None:
+        if every < 1:
+            raise ValueError(f"every must be positive, got {every}")
+        self.every = every
+        self.thresholds = Thresholds() if thresholds is None else thresholds
+        self.findings: list[Finding] = []
+        """What the latest diagnosis found."""
+        self._probes: deque[np.ndarray] = deque(maxlen=self.PROBES)
+        self._due = False
+        self._tensorboard: TensorBoard | None = None
+
+    def on_start(self, training: Training) -> None:
+        found = [callback for callback in training.callbacks if isinstance(callback, TensorBoard)]
+        self._tensorboard = found[0] if found else None
+
+    def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
+        if not self._probes or crossed(training, max(1, self.every // self.PROBES)):
+            self._probes.append(np.array(step.observations))
+        if crossed(training, self.every):
+            self._due = True
+        if self._due and metrics:  # the gradients of this step's update are still there
+            self._due = False
+            self._diagnose(training, metrics)
+
+    def _diagnose(self, training: Training, metrics: dict[str, Any]) -> None:
+        policy = training.algorithm.policy
+        network = policy.network
+        norms = gradient_norms(network)
+        if "gradient_norm" in metrics:
+            norms = _before_clipping(norms, policy, float(metrics["gradient_norm"]))
+        observations = torch.from_numpy(np.concatenate(self._probes)).to(policy.device)
+        dead_shares = dead_relu_shares(network, policy, observations)
+        order = [name for name, _ in network.named_modules()]
+        known = {(finding.layer, finding.illness) for finding in self.findings}
+        self.findings = diagnose(norms, dead_shares, order, self.thresholds)
+        new = [f.message for f in self.findings if (f.layer, f.illness) not in known]
+        for message in new:
+            _log.warning("%s", message)
+        if self._tensorboard is not None:
+            self._tensorboard.add_scalars(_scalars(norms, dead_shares), training.steps)
+            if new:
+                self._tensorboard.add_text("warnings", "\n\n".join(new), training.steps)
+
+
+def _before_clipping(norms: dict[str, float], policy: nn.Module, total: float) -> dict[str, float]:
+    """The norms of layers, given that clipping scaled all gradients down from the norm `total`."""
+    gradients = [p.grad.detach().float() for p in policy.parameters() if p.grad is not None]
+    clipped = float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients])))
+    if not (math.isfinite(total) and math.isfinite(clipped) and clipped > 0):
+        return norms
+    return {name: norm * total / clipped for name, norm in norms.items()}
+
+
+def _scalars(norms: dict[str, float], dead_shares: dict[str, float]) -> dict[str, float]:
+    scalars = {f"gradient_norm/{name}": norm for name, norm in norms.items()}
+    scalars |= {f"dead_relus/{name}": share for name, share in dead_shares.items()}
+    first, last = next(iter(norms.values()), 0.0), next(reversed(norms.values()), 0.0)
+    if last > 0:
+        scalars["gradient_health/first_to_last"] = first / last
+    return scalars

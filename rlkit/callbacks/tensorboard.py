@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rlkit_agents.step import Step
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -28,6 +27,7 @@ from rlkit.callbacks.evaluation_lines import EvaluationLines
 from rlkit.callbacks.intervals import crossed
 from rlkit.configuration import to_json
 from rlkit.environments import environment_id
+from rlkit_agents.step import Step
 
 if TYPE_CHECKING:
     from rlkit.recipes import Recipe
@@ -205,7 +205,9 @@ class TensorBoard(Callback):
             for phase, total in training.timer.seconds.items()
         }
         whole = sum(spent.values())
-        shares = {f"speed/share_{phase}": part / whole for phase, part in spent.items() if whole > 0}
+        shares = {
+            f"speed/share_{phase}": part / whole for phase, part in spent.items() if whole > 0
+        }
         return {"speed/steps_per_second": steps / seconds, **shares}
 
     def _add_histograms(self, training: Training) -> None:
@@ -215,7 +217,7 @@ class TensorBoard(Callback):
                     if values is not None and torch.isfinite(values).all():
                         array = values.detach().float().cpu().numpy()
                         tag = f"{group}/{name}"
-                        writer.add_histogram(tag, array, training.steps, bins=_HISTOGRAM_BINS)
+                        writer.add_histogram(tag, array, training.steps, bins=_HISTOGRAM_BINS)  # pyright: ignore[reportArgumentType]
 
         self._attempt(add)
 
@@ -238,9 +240,7 @@ class TensorBoard(Callback):
         with contextlib.suppress(OSError):
             text = training.run.config_file.read_text()
             self.add_text("configuration", f"```json\n{text}\n```", training.steps)
-        experiment, start, _ = hparams(
-            hyperparameters(training.recipe), dict.fromkeys(SCORES, 0.0)
-        )
+        experiment, start, _ = hparams(hyperparameters(training.recipe), dict.fromkeys(SCORES, 0.0))
 
         def add(writer: SummaryWriter) -> None:
             _add_summary(writer, experiment, training.steps)
@@ -250,10 +250,10 @@ class TensorBoard(Callback):
 
 
 def hyperparameters(recipe: Recipe) -> dict[str, float | str]:
-    """What TensorBoard's HParams lists: the recipe's main fields and the algorithm's, with dots for nesting.
+    """What TensorBoard's HParams lists: the recipe's main fields, and all of the algorithm's.
 
-    Everything that is no finite number becomes text, since HParams knows no None, lists or
-    infinity, and every run must have the same columns.
+    Nested fields have dots in their names. Everything that is no finite number becomes text, since
+    HParams knows no None, lists or infinity, and every run must have the same columns.
     """
     return {
         "recipe": recipe.name,
@@ -269,13 +269,15 @@ def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, float | str]
     for name, value in fields.items():
         if isinstance(value, dict):
             flat.update(_flatten(value, f"{prefix}{name}."))
-        elif isinstance(value, str):
-            flat[prefix + name] = value
-        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            flat[prefix + name] = value
         else:
-            flat[prefix + name] = json.dumps(value)
+            flat[prefix + name] = value if _is_plain(value) else json.dumps(value)
     return flat
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False  # would be shown as a number
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _episode_scalars(episodes: Sequence[Episode]) -> dict[str, float]:

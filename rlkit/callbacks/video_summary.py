@@ -7,16 +7,17 @@ others; this only encodes.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 from pathlib import Path
 
-import imageio.v3 as imageio
+import cv2
 from PIL import Image
-from torch.utils.tensorboard.summary import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 MAX_FRAMES = 450
-"""Frames kept of a video that has to be encoded anew; evenly spaced, and shown correspondingly longer."""
+"""Frames kept of a video that has to be encoded anew; evenly spaced, and shown for longer."""
 _GIF_TICK_MS = 10  # GIFs count time in hundredths of a second
 _SHORTEST_DELAY_MS = 20  # browsers slow down anything faster
 
@@ -33,29 +34,31 @@ def video_summary(tag: str, path: Path) -> Summary:
             width, height = image.size
     except (ValueError, RuntimeError, LookupError) as error:  # what decoders say of damaged files
         raise OSError(f"not a whole video: {error}") from error
-    picture = Summary.Image(
-        width=width, height=height, colorspace=3, encoded_image_string=encoded
-    )
+    picture = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=encoded)
     return Summary(value=[Summary.Value(tag=tag, image=picture)])
 
 
 def video_tag_and_step(path: Path, now: int) -> tuple[str, int]:
-    """`videos/episode` at step 5000 for `episode-5000.mp4`; at step `now` for a name without a number."""
+    """`videos/best` at step 5000 for `best-5000.mp4`, at step `now` for `best.mp4`."""
     numbered = re.fullmatch(r"(.*\D)[-_](\d+)", path.stem)
     return (f"videos/{numbered[1]}", int(numbered[2])) if numbered else (f"videos/{path.stem}", now)
 
 
 def _encode_gif(path: Path) -> bytes:
-    facts = imageio.immeta(path, plugin="FFMPEG")
-    fps = float(facts["fps"])
-    stride = max(1, math.ceil(facts["duration"] * fps / MAX_FRAMES))
-    frames = [
-        Image.fromarray(frame)
-        for index, frame in enumerate(imageio.imiter(path, plugin="FFMPEG"))
-        if index % stride == 0
-    ]
-    if not frames:
-        raise OSError(f"{path} holds no frames")
+    video = cv2.VideoCapture(str(path))
+    try:
+        fps, count = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
+        if fps <= 0 or count < 1:
+            raise OSError("it holds no frames that can be read")
+        stride = math.ceil(count / MAX_FRAMES)
+        frames = []
+        for index in itertools.count():
+            if not video.grab():
+                break
+            if index % stride == 0:
+                frames.append(Image.fromarray(video.retrieve()[1][..., ::-1]))  # BGR to RGB
+    finally:
+        video.release()
     delay_ms = max(_SHORTEST_DELAY_MS, round(1000 * stride / fps / _GIF_TICK_MS) * _GIF_TICK_MS)
     stream = io.BytesIO()
     frames[0].save(

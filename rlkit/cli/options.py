@@ -40,6 +40,9 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, default: T | No
         if exit.code in (0, None):
             raise
         raise Mistake(_condensed(complaint.getvalue(), program, arguments)) from None
+    except ValueError as error:
+        # What the checks of a dataclass say; tyro reports only those of nested ones itself.
+        raise Mistake(f"{error} (see {program} --help)") from error
 
 
 def is_named(flag: str, arguments: Sequence[str]) -> bool:

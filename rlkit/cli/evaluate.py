@@ -1,0 +1,107 @@
+"""`rlkit evaluate`: plays a policy for many episodes, and reports its returns with their uncertainty."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.options import parse
+
+if TYPE_CHECKING:
+    from rlkit.evaluation import Evaluation
+    from rlkit.policies import LoadedPolicy
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Play a policy for whole episodes under the protocol of evaluations, and report its returns.
+
+    That protocol is, for Atari: sticky actions 0.25, unclipped rewards, up to 30 no-ops, whole
+    episodes, the policy's best action in each step.
+    """
+
+    policy: Positional[str]
+    """A run's folder, a policy file, or the name of a recipe, for the policy that ships with it."""
+    episodes: int = 100
+    """Episodes to play, at least 1."""
+    seed: int = 0
+    """Determines the episodes."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else on standard output."""
+    stochastic: FlagCreatePairsOff[bool] = False
+    """Let the policy act at random as far as it does by itself, instead of always taking its best action."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Evaluate as `arguments` say."""
+    options = parse(EvaluateOptions, arguments, "evaluate")
+    if options.episodes < 1:
+        raise Mistake(f"--episodes must be at least 1, got {options.episodes}")
+    if options.seed < 0:
+        raise Mistake(f"--seed must not be negative, got {options.seed}")
+    loaded = load(options.policy)
+    with redirect_stdout(sys.stderr):
+        evaluation = _evaluate(loaded, options)
+    result = {**evaluation.to_json(), "policy": describe_policy(loaded)}
+    if options.json:
+        print(json.dumps(result))
+        return 0
+    from rlkit.cli.evaluation_table import print_evaluation
+
+    print_evaluation(result, str(loaded.path))
+    return 0
+
+
+def load(name: str) -> LoadedPolicy:
+    """The policy that the user named. Raises Mistake where there is none."""
+    import torch
+
+    from rlkit.policies import find_policy, load_policy
+
+    with blaming_user(ValueError):
+        path = find_policy(name)
+    return load_policy(path, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe_policy(loaded: LoadedPolicy) -> dict[str, Any]:
+    """Plain JSON data on which policy it is and how it came about."""
+    return {
+        "path": str(loaded.path),
+        "sha256": loaded.header["sha256"],
+        "architecture": loaded.header["architecture"],
+        "provenance": loaded.header["provenance"],
+    }
+
+
+def _evaluate(loaded: LoadedPolicy, options: EvaluateOptions) -> Evaluation:
+    from rlkit.environments import for_evaluation
+    from rlkit.evaluation import evaluate
+
+    with _progress(options.episodes) as on_episode:
+        return evaluate(
+            loaded.policy,
+            for_evaluation(loaded.environment),
+            options.episodes,
+            seed=options.seed,
+            deterministic=not options.stochastic,
+            on_episode=on_episode,
+        )
+
+
+@contextmanager
+def _progress(episodes: int) -> Iterator[Any]:
+    """A bar on standard error; gives the function that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=episodes)
+        yield lambda done, episode_return: bar.update(task, completed=done)

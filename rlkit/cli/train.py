@@ -1,0 +1,84 @@
+"""`rlkit train`: trains a recipe, any of whose settings can be changed by a flag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.options import is_named, parse
+from rlkit.cli.running import carry_out
+from rlkit.recipes import RECIPES, Recipe, find_recipe
+from rlkit.run_folder import Run, RunError
+from rlkit.training import train
+
+_USAGE = "rlkit train RECIPE|--from RUN [--steps N | --minutes M] [--seed S] [--SETTING VALUE ...]"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a recipe from scratch. Every setting of the recipe has a flag."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    """The recipe's settings. A budget given here replaces the recipe's."""
+    runs: Path = Path("runs")
+    """Folder in which the run's own folder is made."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train as `arguments` say."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    recipe, options, command = _starting_point(arguments)
+    parsed = parse(TrainOptions, options, command, default=TrainOptions(recipe))
+    recipe = with_named_budget(parsed.recipe, options)
+    try:
+        return carry_out(lambda callbacks: train(recipe, runs=parsed.runs, callbacks=callbacks))
+    except RunError as error:
+        raise Mistake(f"{error}; --runs FOLDER writes elsewhere") from error
+
+
+def with_named_budget(recipe: Recipe, options: Sequence[str]) -> Recipe:
+    """The parsed recipe, with only the limit that the user named where it was just one."""
+    steps, minutes = is_named("--steps", options), is_named("--minutes", options)
+    with blaming_user(ValueError):
+        if steps and not minutes:
+            return replace(recipe, minutes=None)
+        if minutes and not steps:
+            return replace(recipe, steps=None)
+    return recipe
+
+
+def _starting_point(arguments: Sequence[str]) -> tuple[Recipe, Sequence[str], str]:
+    """The recipe that the user starts from, the other arguments, and the command as typed so far."""
+    first, *others = arguments
+    if first.startswith("--from"):
+        folder = first.removeprefix("--from=")
+        if first == "--from":
+            if not others:
+                raise Mistake(f"--from needs a run folder: {_USAGE}")
+            folder, *others = others
+        return Run.open(folder).recipe(), others, f"train --from {folder}"
+    if first.startswith("-"):
+        raise Mistake(f"the recipe comes before {first}: {_USAGE}")
+    with blaming_user(ValueError):
+        return find_recipe(first), others, f"train {first}"
+
+
+def _overview() -> str:
+    return "\n".join(
+        (
+            f"usage: {_USAGE}",
+            "",
+            "Trains a recipe from scratch, or a new run with the configuration of an earlier one.",
+            "",
+            "recipes: " + ", ".join(RECIPES),
+            "",
+            "`rlkit train RECIPE --help` lists every setting with its meaning and its default.",
+        )
+    )

@@ -1,0 +1,264 @@
+"""Videos: whole files with the right frames, and one clear line where none can be made."""
+
+import os
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rlkit.drawing import Moment, Scene
+from rlkit.environments import GymnasiumEnvironment, make_envs, make_watchable
+from rlkit.video import record
+from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.policy import HeadConfig, Policy, QPolicy, State
+from rlkit_envs.atari import AtariEnvs, AtariProtocol
+
+# imageio leaves its reading end of ffmpeg's pipes open.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+BOXING = AtariProtocol("boxing", height=42, width=42, max_frames=81, max_noops=0)
+
+
+class Corridor(gym.Env):
+    """Walk three squares to the right; drawn at odd sizes."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    observation_space = gym.spaces.Box(0, 3, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.square = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.square = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.square += 1
+        observation = np.full(1, self.square, np.float32)
+        return observation, 1.5, self.square == 3, False, {}
+
+    def render(self):
+        picture = np.zeros((31, 45, 3), np.uint8)
+        picture[:, self.square * 10 : self.square * 10 + 10] = (255, 0, 0)
+        return picture
+
+
+class Undrawable(Corridor):
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+
+gym.register("test/Corridor-v0", Corridor)
+gym.register("test/Undrawable-v0", Undrawable)
+CORRIDOR = GymnasiumEnvironment("test/Corridor-v0")
+
+
+def random_policy(environment: AtariProtocol | GymnasiumEnvironment) -> QPolicy:
+    """A policy with values, untrained."""
+    envs = make_envs(environment, 1)
+    atari = isinstance(environment, AtariProtocol)
+    network = NetworkConfig(torso="compact" if atari else "mlp", hidden_sizes=(8,))
+    torch.manual_seed(0)
+    policy = QPolicy(
+        envs.single_observation_space,
+        envs.single_action_space,
+        network,
+        HeadConfig("expected"),
+        epsilon=0.5,
+        precision="float32",
+    )
+    envs.close()
+    return policy
+
+
+class AlwaysRight(Policy):
+    """A policy without values."""
+
+    architecture = {}  # pyright: ignore # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__(Corridor.observation_space, Corridor.action_space)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def act(self, observations, state: State = None, deterministic: bool = True):
+        return torch.ones(len(observations), dtype=torch.int64), state
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_a_boxing_video_has_a_frame_a_step_and_one_more(tmp_path: Path, suffix: str):
+    path = tmp_path / "new folder" / f"round{suffix}"
+    seen = []
+    recording = record(
+        random_policy(BOXING), BOXING, path, on_frame=lambda n, score: seen.append((n, score))
+    )
+    (episode,) = recording.episodes
+    assert episode.steps == 21  # 81 frames, 4 a step
+    assert set(episode.counts) == set(AtariEnvs(BOXING).metadata["episode_counts"])
+    assert recording.frames == 22
+    assert recording.frames_per_second == 15
+    assert seen[-1] == (22, episode.episode_return)
+    frames = imageio.imread(path, plugin="FFMPEG" if suffix == ".mp4" else "pillow")
+    assert frames.shape == (22, recording.size[1], recording.size[0], 3)
+    assert recording.size[0] % 2 == recording.size[1] % 2 == 0
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing may lie beside it"
+    if suffix == ".mp4":
+        facts = imageio.immeta(path, plugin="FFMPEG")
+        assert (facts["codec"], facts["fps"]) == ("h264", 15)
+        assert facts["pix_fmt"].startswith("yuv420p")
+
+
+def test_the_picture_is_the_emulators_own(tmp_path: Path):
+    env = make_watchable(BOXING)
+    env.reset(seed=0)
+    picture = env.render()
+    assert isinstance(picture, np.ndarray)
+    assert picture.shape == (210, 160, 3)
+    env.close()
+    record(random_policy(BOXING), BOXING, tmp_path / "a.gif")
+    first = imageio.imread(tmp_path / "a.gif", plugin="pillow", index=0)
+    shown = first[16 : 16 + 630 : 3, 16 : 16 + 480 : 3]  # each pixel is drawn three by three
+    assert (np.abs(shown.astype(int) - picture) <= 4).mean() > 0.99
+
+
+@pytest.mark.parametrize("clip_rewards", [False, True])
+def test_watched_games_are_those_of_the_vector_environment(clip_rewards: bool):
+    """Frames are compared at length in tests/envs; here: what watching adds."""
+    protocol = AtariProtocol("boxing", max_noops=0, max_frames=1500, clip_rewards=clip_rewards)
+    seed = next(s for s in range(20) if np.random.SeedSequence(s).generate_state(2)[1] < 2**31)
+    env = make_watchable(protocol)
+    envs = AtariEnvs(protocol, 1)
+    assert env.observation_space == envs.single_observation_space
+    assert env.action_space == envs.single_action_space
+    observation, _ = env.reset(seed=seed)
+    emulator_seed = np.random.SeedSequence(seed).generate_state(2)[1].astype(np.int64)
+    observations, _ = envs.reset(seed=np.array([emulator_seed]))
+    random = np.random.default_rng(0)
+    ended, scored = False, set()
+    while not ended:
+        np.testing.assert_array_equal(observation, observations[0])
+        actions = random.integers(18, size=1)
+        observation, reward, terminated, truncated, info = env.step(actions[0])
+        observations, rewards, *ends, infos = envs.step(actions)
+        assert (reward, terminated, truncated) == (rewards[0], ends[0][0], ends[1][0])
+        counts = {name: values[0] for name, values in infos["episode_counts"].items()}
+        assert info["episode_counts"] == counts
+        scored.add(reward)
+        ended = terminated or truncated
+    assert len(scored) > 1, "the test has to see points"
+    env.reset()
+    assert not any(env.step(0)[4]["episode_counts"].values())
+    env.close()
+    envs.close()
+
+
+def test_episodes_follow_one_another(tmp_path: Path):
+    recording = record(
+        random_policy(CORRIDOR), CORRIDOR, tmp_path / "a.mp4", episodes=2, frames_per_second=25
+    )
+    assert [(e.episode_return, e.steps, e.counts) for e in recording.episodes] == [(4.5, 3, {})] * 2
+    assert imageio.imread(tmp_path / "a.mp4", plugin="FFMPEG").shape[0] == recording.frames == 8
+    assert imageio.immeta(tmp_path / "a.mp4", plugin="FFMPEG")["fps"] == 25
+
+
+def test_a_policy_without_values_is_drawn_with_its_score(tmp_path: Path):
+    policy = AlwaysRight().train()
+    recording = record(policy, CORRIDOR, tmp_path / "a.gif")
+    assert recording.episodes[0].episode_return == 4.5
+    assert recording.frames_per_second == 10
+    assert policy.training, "recording gives the policy back as it was"
+
+
+def test_the_same_seed_gives_the_same_video(tmp_path: Path):
+    policy = random_policy(BOXING)
+    videos = []
+    for _ in range(2):
+        record(policy, BOXING, tmp_path / "a.mp4", seed=3, deterministic=False)
+        videos.append(imageio.imread(tmp_path / "a.mp4", plugin="FFMPEG"))
+        torch.rand(1)
+    np.testing.assert_array_equal(*videos)
+
+
+def test_longer_bars_and_another_colour_tell_the_actions_apart():
+    scene = Scene("a game", (210, 160, 3), ["NOOP", "UPFIRE", "DOWN"], 1 / 15)
+    picture = np.zeros((210, 160, 3), np.uint8)
+    image = scene.draw(Moment(picture, 7.0, 3, np.array([1.0, 3.0, 2.0]), action=1))
+    assert image.size == scene.size
+    pixels = np.asarray(image).reshape(-1, 3)
+    chosen, other = ((pixels == colour).all(1).sum() for colour in ((255, 184, 77), (74, 115, 176)))
+    # Bars from the lowest value: NOOP none, DOWN half as long as UPFIRE.
+    assert 0 < other < chosen < 3 * other
+
+
+@pytest.mark.parametrize("shape", [(31, 45, 3), (400, 600, 3), (1081, 1920, 3)])
+def test_any_picture_size_gives_even_sides(shape: tuple[int, int, int]):
+    many = [f"action {i}" for i in range(60)]
+    scene = Scene("a game", shape, many, 0.1)
+    image = scene.draw(Moment(np.zeros(shape, np.uint8), -1.0, 0, np.arange(60.0), 59))
+    assert image.size[0] % 2 == image.size[1] % 2 == 0
+    assert max(image.size) < 2000
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a", "a.mp4.txt"])
+def test_other_suffixes_are_refused(tmp_path: Path, name: str):
+    with pytest.raises(ValueError, match=r"must end in \.mp4 or \.gif") as caught:
+        record(random_policy(CORRIDOR), CORRIDOR, tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_for_another_world_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="the policy was made for observations"):
+        record(random_policy(CORRIDOR), BOXING, tmp_path / "a.mp4")
+
+
+def test_what_cannot_be_drawn_is_named():
+    with pytest.raises(ValueError, match=r"cannot draw environment 'test/Undrawable-v0'"):
+        make_watchable(GymnasiumEnvironment("test/Undrawable-v0"))
+    with pytest.raises(ValueError, match=r"cannot make environment 'test/Missing-v0'"):
+        make_watchable(GymnasiumEnvironment("test/Missing-v0"))
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(ValueError, match="pygame is not installed") as caught:
+        make_watchable(GymnasiumEnvironment("CartPole-v1"))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_older_video_stays_until_the_new_one_is_whole(tmp_path: Path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"older")
+
+    def interrupt(frames: int, score: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record(random_policy(CORRIDOR), CORRIDOR, path, on_frame=interrupt)
+    assert path.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"older")
+    os.symlink("/dev/full", tmp_path / ".a.mp4.partial")
+    with pytest.raises(OSError, match=r"cannot write the video .*a\.mp4") as caught:
+        record(random_policy(BOXING), BOXING, path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pillow_reads_what_was_drawn(tmp_path: Path):
+    record(AlwaysRight(), CORRIDOR, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as image:
+        assert getattr(image, "n_frames", 0) == 4
+        assert image.info["duration"] == 100  # ms, at 10 frames a second
