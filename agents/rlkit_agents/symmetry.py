@@ -1,4 +1,4 @@
-"""Mirror symmetries of a world, as data augmentation: a mirrored transition is as true as another."""
+"""Mirror symmetries of a world as data augmentation: a mirrored transition is as true as any."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class Symmetry:
     flip_columns: bool
     """Whether left and right change places."""
     actions: tuple[int, ...]
-    """The mirrored action for each action."""
+    """The mirrored action for each action; mirrored twice, an action is itself again."""
 
     def __post_init__(self) -> None:
         if sorted(self.actions) != list(range(len(self.actions))):
             raise ValueError(f"{self.actions} does not map the actions one to one")
+        if any(self.actions[mirrored] != a for a, mirrored in enumerate(self.actions)):
+            raise ValueError(f"{self.actions}, applied twice, does not give back every action")
 
     def check_fits(self, shape: tuple[int, ...], num_actions: int) -> None:
         """Raise ValueError unless observations of `shape` can be mirrored, and every action."""

@@ -41,7 +41,7 @@ def carry_out(start: Callable[[Sequence[Callback]], Run]) -> int:
     """
     announcement, stopping = _Announcement(), StopOnSignal()
     try:
-        run = start([announcement, stopping, Progress()])
+        run = start([stopping, announcement, Progress()])
     except KeyboardInterrupt:
         if stopping.received is None:
             raise
