@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ def evaluate(
     on_episode: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Evaluation:
-    """Play `episodes` whole episodes, in batches.
+    """Play `episodes` whole episodes, in batches, all random numbers drawn from `seed`.
 
     Each environment plays a fixed share of the episodes, so that short episodes are not
     preferred. on_episode is called with the number of episodes done and the last return; stop is
@@ -77,15 +78,19 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"an evaluation needs at least one episode, got {episodes}")
     num_envs = min(num_envs, episodes)
-    envs = make_envs(environment, num_envs, threads)
-    try:
+    with ExitStack() as stack:
+        envs = make_envs(environment, num_envs, threads)
+        stack.callback(envs.close)
+        if not deterministic:
+            stack.enter_context(torch.random.fork_rng())
+            torch.manual_seed(seed)
         check_spaces(policy, envs.single_observation_space, envs.single_action_space)
         share = np.full(num_envs, episodes // num_envs)
         share[: episodes % num_envs] += 1
         returns: list[list[float]] = [[] for _ in range(num_envs)]
         lengths: list[list[int]] = [[] for _ in range(num_envs)]
         counts: dict[str, list[list[float]]] = {}
-        was_training = policy.training
+        stack.callback(policy.train, policy.training)
         policy.eval()
         observations, _ = envs.reset(seed=seed)
         state: State = None
@@ -117,7 +122,6 @@ def evaluate(
                         on_episode(done, returns[env][-1])
             running_return[ended] = 0
             running_length[ended] = 0
-        policy.train(was_training)
         flat = [value for values in returns for value in values]
         return Evaluation(
             returns=flat,
@@ -134,8 +138,6 @@ def evaluate(
                 "epsilon": 0.0 if deterministic else getattr(policy, "epsilon", None),
             },
         )
-    finally:
-        envs.close()
 
 
 def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:
@@ -146,5 +148,11 @@ def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> N
     ):
         if wanted != given:
             raise SpaceMismatchError(
-                f"the policy was made for {name} {wanted}, the environment has {given}"
+                f"the policy was made for {name} {_one_line(wanted)}, "
+                f"the environment has {_one_line(given)}"
             )
+
+
+def _one_line(space: Any) -> str:
+    """A space's description, in which long bounds would fill several lines."""
+    return " ".join(str(space).split())

@@ -1,4 +1,4 @@
-"""Cuts a nested state dictionary into tensors and plain JSON data, and puts it together again, without pickle."""
+"""Cuts a nested state into tensors and plain JSON data, and joins them again, without pickle."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def join_state(plain: Any, tensors: dict[str, Tensor]) -> Any:
         return plain
     if _TENSOR in plain:
         tensor = tensors[plain[_TENSOR]]
-        order = plain.get(_ORDER)
-        return tensor if order is None else tensor.permute([order.index(d) for d in range(len(order))])
+        return tensor.permute(np.argsort(plain[_ORDER]).tolist()) if _ORDER in plain else tensor
     if _ARRAY in plain:
         return tensors[plain[_ARRAY]].numpy()
     if _TUPLE in plain:

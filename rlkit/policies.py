@@ -65,10 +65,14 @@ def load_policy(path: Path, device: torch.device | str = "cpu") -> LoadedPolicy:
         )
         policy.load_state_dict(tensors)
         environment = from_json(header["environment"], Environment)  # pyright: ignore[reportArgumentType]
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise PolicyFileError(f"{path} does not hold a policy that rlkit can build: {reason}") from error
-    policy = policy.to(device, memory_format=torch.channels_last).eval()
+    except KeyError as error:
+        raise PolicyFileError(f"{path} does not hold a whole policy: {error} is missing") from error
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise PolicyFileError(
+            f"{path} does not hold a policy that rlkit can build: {reason}"
+        ) from error
+    policy = policy.to(device).eval()
     return LoadedPolicy(policy, environment, header, path)
 
 

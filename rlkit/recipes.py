@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, field
 
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
+from rlkit_agents.symmetry import Symmetry
 from rlkit_envs.atari import AtariProtocol
+from rlkit_envs.atari_actions import mirrored_actions
 from tyro.conf import Fixed, Suppress
 
 from rlkit.environments import Environment, GymnasiumEnvironment
@@ -53,9 +56,10 @@ class Recipe:
     seed: int = 1
     """Determines environments, exploration, replay and initialisation."""
     environment_threads: int = 0
-    """Threads that step the environments; 0 is one a core."""
+    """Threads that step the environments; 0 is half the cores, as the learner computes meanwhile."""
     learner_threads: int = 0
-    """Threads that compute the learning; 0 is one a core."""
+    """Threads that compute the learning; 0 is half the cores: two that want one core lose far more
+    than half, as each waits for the other's threads."""
     checkpoint_every: int = 1_000_000
     """Environment steps between checkpoints; at each, running episodes are cut (see `Stepper`)."""
     checkpoints_kept: int = 2
@@ -83,6 +87,12 @@ class Recipe:
                 f"{self.num_envs} environments"
             )
 
+    @property
+    def threads(self) -> tuple[int, int]:
+        """Threads for the environments and for the learner, with 0 replaced by what it stands for."""
+        half_the_cores = max(1, (os.cpu_count() or 1) // 2)
+        return self.environment_threads or half_the_cores, self.learner_threads or half_the_cores
+
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -91,8 +101,22 @@ RECIPES: dict[str, Recipe] = {
             name="boxing",
             environment=AtariProtocol(game="boxing", height=42, width=42),
             algorithm=DQNConfig(
-                network=NetworkConfig(torso="compact", dueling=True),
+                network=NetworkConfig(torso="compact", dueling=True, layer_norm="dense"),
                 head=HeadConfig("quantile", atoms=32),
+                double=False,
+                batch_size=320,
+                samples_per_step=5.0,
+                learning_rate=3e-4,
+                learning_rate_end=5e-5,
+                learning_rate_steps=6_000_000,
+                # The ring is the same seen in a mirror, but for the picture's black left margin.
+                symmetries=(
+                    Symmetry(
+                        flip_rows=False,
+                        flip_columns=True,
+                        actions=mirrored_actions(left_right=True),
+                    ),
+                ),
             ),
             minutes=60,
         ),

@@ -74,7 +74,10 @@ class Stepper:
         return self._restarting
 
     def cut_after_this_step(self) -> None:
-        """Cut the stream after the step that is sent next, whether or not a regular cut is due."""
+        """Cut the stream after the step that is sent next, whether or not a regular cut is due.
+
+        Has no effect where that step is the one that starts afresh after a cut.
+        """
         self._cut_due = True
 
     def send(self, actions: np.ndarray) -> None:

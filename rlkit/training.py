@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,11 @@ class Training:
         self._seconds_before = 0.0
         self._started: float | None = None
         self._provenance = provenance()
-        torch.set_num_threads(recipe.learner_threads or os.cpu_count() or 1)
+        environment_threads, learner_threads = recipe.threads
+        torch.set_num_threads(learner_threads)
         torch.manual_seed(int(self.seeds.exploration.generate_state(1)[0]))
         try:
-            envs = make_envs(recipe.environment, recipe.num_envs, recipe.environment_threads)
+            envs = make_envs(recipe.environment, recipe.num_envs, environment_threads)
             self.stepper = Stepper(
                 envs,
                 self.seeds.environment,
@@ -116,6 +118,10 @@ class Training:
             self._loop()
             for callback in self.callbacks:
                 callback.on_end(self)
+        except Exception:
+            with suppress(CheckpointError):
+                self.checkpoints.wait()  # nothing may be under way when the caller resumes
+            raise
         finally:
             for callback in self.callbacks:
                 callback.close()

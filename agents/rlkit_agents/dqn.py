@@ -13,6 +13,7 @@ batches; a dueling network shares its dense layer between the streams.
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,9 +178,13 @@ class DQN:
                 config.head,
                 precision=config.precision,
             )
-        self.policy = policy.to(self.device, memory_format=torch.channels_last)
+        self.policy = policy.to(self.device)
         self.target = copy.deepcopy(self.policy).requires_grad_(False)
         self.target.eval_with_noise()
+        # On a processor the passes without gradient run beside the one with gradient. Dropout
+        # draws from one global stream, whose order two threads would leave to chance.
+        overlaps = self.device.type == "cpu" and config.network.dropout == 0
+        self._beside = ThreadPoolExecutor(1, "dqn") if overlaps else None
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
             lr=config.learning_rate,
@@ -335,17 +340,17 @@ class DQN:
         a_tm1 = torch.from_numpy(batch.actions).to(self.device)
         r_t = torch.from_numpy(batch.returns).to(self.device)
         discount_t = torch.from_numpy(batch.bootstrap_discounts).to(self.device)
-        q_tm1 = self.policy(observations)
-        with torch.no_grad():
-            q_t_value = self.target(next_observations)
+        if self._beside is None:
+            q_tm1 = self.policy(observations)
+            q_t_value, extra = self._without_gradient(observations, next_observations)
+        else:
+            pending = self._beside.submit(self._without_gradient, observations, next_observations)
+            q_tm1 = self.policy(observations)
+            q_t_value, extra = pending.result()
         scalar = config.head.kind == "expected"
+        if scalar:
+            q_tm1, q_t_value, extra = (output.squeeze(-1) for output in (q_tm1, q_t_value, extra))
         if config.munchausen:
-            with torch.no_grad():
-                q_tm1_target = self.target(observations)
-            outputs = (q_tm1, q_tm1_target, q_t_value)
-            q_tm1, q_tm1_target, q_t_value = (
-                tuple(output.squeeze(-1) for output in outputs) if scalar else outputs
-            )
             learn = (
                 losses.munchausen_q_learning if scalar else losses.munchausen_quantile_q_learning
             )
@@ -354,19 +359,13 @@ class DQN:
                 a_tm1,
                 r_t,
                 discount_t,
-                q_tm1_target,
+                extra,
                 q_t_value,
                 temperature=config.munchausen_temperature,
                 scale=config.munchausen_scale,
             )
         else:
-            with torch.no_grad():
-                q_t_selector = self.policy(next_observations) if config.double else q_t_value
-            if scalar:
-                q_tm1, q_t_value, q_t_selector = (
-                    output.squeeze(-1) for output in (q_tm1, q_t_value, q_t_selector)
-                )
-            arguments = (q_tm1, a_tm1, r_t, discount_t, q_t_value, q_t_selector)
+            arguments = (q_tm1, a_tm1, r_t, discount_t, q_t_value, extra)
             if scalar:
                 result = losses.double_q_learning(*arguments)
             elif config.head.kind == "quantile":
@@ -378,6 +377,20 @@ class DQN:
             outputs = q_tm1.unsqueeze(-1) if scalar else q_tm1
             values = config.head.q_values(outputs).gather(1, a_tm1.unsqueeze(1)).squeeze(1)
         return result.loss, result.priority, values
+
+    def _without_gradient(
+        self, observations: Tensor, next_observations: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs that a target is made of, each (batch, actions, atoms).
+
+        First the target network's of the next observations. Then, for Munchausen, the target
+        network's of the observations; else those that choose the next action.
+        """
+        with torch.no_grad():
+            q_t_value = self.target(next_observations)
+            if self.config.munchausen:
+                return q_t_value, self.target(observations)
+            return q_t_value, self.policy(next_observations) if self.config.double else q_t_value
 
     def _mirror_some(
         self, observations: Tensor, next_observations: Tensor, actions: np.ndarray
@@ -438,7 +451,7 @@ class DQN:
         else:
             where = "in the loss or in the gradient norm"
         return (
-            f"not a finite number {where} (loss {float(objective):g}) "
+            f"not a finite number {where} (loss {float(objective.detach()):g}) "
             f"at update {self.updates + 1}, environment step {self.steps}"
         )
 

@@ -19,6 +19,8 @@ class Symmetry:
     """Whether left and right change places."""
     actions: tuple[int, ...]
     """The mirrored action for each action; mirrored twice, an action is itself again."""
+    rows_down: int = 0
+    """Rows by which the mirrored picture moves down, where the mirror's axis is not the middle."""
 
     def __post_init__(self) -> None:
         if sorted(self.actions) != list(range(len(self.actions))):
@@ -40,7 +42,8 @@ class Symmetry:
     def observations(self, observations: Tensor) -> Tensor:
         """Observations (batch, ..., height, width) seen in the mirror, as a copy."""
         axes = [-2] * self.flip_rows + [-1] * self.flip_columns
-        return torch.flip(observations, axes)
+        mirrored = torch.flip(observations, axes)
+        return torch.roll(mirrored, self.rows_down, -2) if self.rows_down else mirrored
 
     def mirrored_actions(self, actions: np.ndarray) -> np.ndarray:
         """What the actions (batch,) become in the mirror."""

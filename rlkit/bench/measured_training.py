@@ -44,12 +44,14 @@ class MeasuredTraining(Callback):
         )
         self._folder = folder
         self._warm_up_steps = warm_up_steps
-        self._threads = recipe.learner_threads or os.cpu_count() or 1
+        _, self._threads = recipe.threads
         self._turn, self._standing = threading.Semaphore(0), threading.Semaphore(0)
         self._failure: BaseException | None = None
         self._warm = self._closing = False
         self._seconds = self._rate = self._begun = 0.0
         self._steps_before = 0
+        self.steps = 0
+        """Environment steps taken by the end of the last window."""
         self.device = ""
         """Where the learning runs, once warm."""
         self._thread = threading.Thread(target=self._run, name="measured training", daemon=True)
@@ -107,6 +109,7 @@ class MeasuredTraining(Callback):
             self._stand(training)
 
     def _stand(self, training: Training) -> None:
+        self.steps = training.steps
         self._standing.release()
         self._turn.acquire()
         # Others may have set it meanwhile, and some of it is shared by all threads.

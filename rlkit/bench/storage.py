@@ -5,7 +5,6 @@ Memory is what the process grew by (Linux only) beside what the replay says of i
 
 from __future__ import annotations
 
-import gc
 import os
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from rlkit.bench.measured_training import MeasuredTraining
+from rlkit.bench.replay_memory import fill, measure
 from rlkit.recipes import Recipe, find_recipe
 from rlkit.run_folder import Run, machine
 from rlkit.training import Training
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.replay import Replay
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 MILLION = 1_000_000
 _FRAME_SHAPE = (84, 84)
-_STACK = 4
 _IMPORT = "import time; t = time.perf_counter(); import rlkit; print(time.perf_counter() - t)"
 
 Report = Callable[[str], None]
@@ -64,6 +63,8 @@ def run_benchmark(
     report = on_progress or (lambda line: None)
     if not isinstance(recipe.environment, AtariProtocol):
         raise ValueError(f"this benchmark needs an Atari recipe, {recipe.name!r} is none")
+    if find_spec("lz4") is None:
+        raise ImportError("this benchmark needs the package lz4: pip install 'rlkit[lz4]'")
     rows: list[dict[str, Any]] = []
 
     def add(name: str, value: float, unit: str, **settings: Any) -> None:
@@ -73,21 +74,26 @@ def run_benchmark(
     imports = [_import_seconds() for _ in range(repeats)]
     add("import rlkit", statistics.median(imports), "s", repeats=imports)
 
+    report("playing for frames to store")
     pool = _boxing_frames(recipe.num_envs)
-    for name, wanted, compress in (
-        ("plain", min(frames, _frames_that_fit(frames)), False),
-        ("LZ4", compressed_frames, True),
-    ):
-        report(f"storing {wanted:,} frames, {name}")
-        grown, stated, stored = _memory(pool, wanted, compress)
-        settings = {"frames_stored": stored, "distinct_frames": pool.shape[0] * pool.shape[1]}
-        scale = MILLION / stored / 1e9
-        if grown is not None:
-            add(f"a million 84x84 frames, {name}: process", grown * scale, "GB", **settings)
-        add(f"a million 84x84 frames, {name}: replay", stated * scale, "GB", **settings)
-
     ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="rlkit-bench-", dir=folder) as temporary:
+        pool_file = Path(temporary) / "frames.npy"
+        np.save(pool_file, pool)
+        stated = {}
+        for name, wanted in (("plain", _frames_that_fit(frames)), ("LZ4", compressed_frames)):
+            report(f"storing {wanted:,} frames, {name}")
+            memory = measure(pool_file, wanted, compress=name == "LZ4")
+            settings = {
+                "frames_stored": memory["stored"],
+                "distinct_frames": pool.shape[0] * pool.shape[1],
+            }
+            for key, label in (("grew", "process"), ("states", "replay")):
+                if (taken := memory[key]) is not None:
+                    gigabytes = taken / (memory["stored"] or 1) * MILLION / 1e9
+                    add(f"a million 84x84 frames, {name}: {label}", gigabytes, "GB", **settings)
+                    stated[name] = gigabytes
+        ratios["lz4_to_plain_memory"] = stated["LZ4"] / stated["plain"]
         for key, variant in _sizes(recipe).items():
             rates = _compression_throughput(
                 variant, Path(temporary), window_seconds, repeats, warm_up_steps, report
@@ -98,11 +104,6 @@ def run_benchmark(
             ratios[f"lz4_to_plain_throughput_{key}"] = medians["LZ4"] / medians["plain"]
         for name, seconds, settings in _checkpoints(recipe, Path(temporary), pool, report):
             add(name, seconds, "s", **settings)
-    plain, compressed = (
-        next(row["value"] for row in rows if row["name"].endswith(f"{name}: replay"))
-        for name in ("plain", "LZ4")
-    )
-    ratios["lz4_to_plain_memory"] = compressed / plain
     return {"machine": machine(), "rows": rows, "ratios": ratios}
 
 
@@ -143,49 +144,6 @@ def _frames_that_fit(frames: int) -> int:
     """`frames`, or as many as a good half of the free memory takes."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(frames, max(10_000, int(0.6 * free / np.prod(_FRAME_SHAPE))))
-
-
-def _memory(pool: np.ndarray, frames: int, compress: bool) -> tuple[int | None, int, int]:
-    """Bytes that the process grew by (None where that is unknown) and that the replay states,
-    for the given number of frames, rounded down to whole rows."""
-    num_envs = pool.shape[1]
-    gc.collect()
-    before = _resident_bytes()
-    replay = Replay(
-        capacity=frames,
-        num_envs=num_envs,
-        frame_shape=_FRAME_SHAPE,
-        frame_dtype=np.uint8,
-        frame_stack=_STACK,
-        n_step=3,
-        discount=0.99,
-        compress=compress,
-        seed=0,
-    )
-    _fill(replay, pool, replay.rows_capacity)
-    after = _resident_bytes()
-    grown = None if before is None or after is None else after - before
-    return grown, replay.nbytes, replay.rows_capacity * num_envs
-
-
-def _fill(replay: Replay, pool: np.ndarray, rows: int) -> None:
-    """Add `rows` rows of one long episode; only the newest frame of an observation is stored."""
-    num_envs, frame_shape = pool.shape[1], pool.shape[2:]
-    never, valid = np.zeros(num_envs, bool), np.ones(num_envs, bool)
-    rewards, actions = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.int64)
-    stack = () if replay.frame_stack == 1 else (replay.frame_stack,)
-    shape = (num_envs, *stack, *frame_shape)
-    for row in range(rows):
-        frames = pool[row % len(pool)]
-        observations = np.broadcast_to(frames[:, None] if stack else frames, shape)
-        replay.add(observations, actions, rewards, never, never, valid)
-
-
-def _resident_bytes() -> int | None:
-    statistics_file = Path("/proc/self/statm")
-    if not statistics_file.is_file():
-        return None
-    return int(statistics_file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _sizes(recipe: Recipe) -> dict[str, Recipe]:
@@ -231,32 +189,54 @@ def _checkpoints(
     recipe: Recipe, folder: Path, pool: np.ndarray, report: Report
 ) -> list[tuple[str, float, dict[str, Any]]]:
     """Seconds that saving keeps training waiting, with a full replay: the first checkpoint,
-    to which all rows are new, and the next one, `checkpoint_every` steps later."""
+    to which all rows are new, and the next one, `checkpoint_every` steps later.
+
+    Rows are written while the environments go on at their full rate, faster than training would.
+    """
     training = Training(recipe, Run.create(recipe, folder), [])
-    replay, stepper = training.algorithm.replay, training.stepper
+    algorithm, stepper, checkpoints = training.algorithm, training.stepper, training.checkpoints
+    replay = algorithm.replay
     # Any picture does: what counts is bytes.
     height, width = replay.frame_shape[:2]
     pool = np.resize(pool, (len(pool), recipe.num_envs, height, width, *replay.frame_shape[2:]))
-    report(f"filling a replay with {recipe.algorithm.replay_capacity:,} transitions")
-    _fill(replay, pool, replay.rows_capacity)
-    training.observations = stepper.reset()
-    stepper.cut_after_this_step()
-    stepper.send(training.algorithm.act(training.observations))
-    training.observations = stepper.recv().observations
+
+    def step() -> None:
+        assert training.observations is not None
+        stepper.send(algorithm.act(training.observations))
+        outcome = stepper.recv()
+        algorithm.observe(outcome)
+        training.observations = outcome.observations
+
+    def cut() -> None:
+        stepper.cut_after_this_step()
+        step()
+
     results = []
-    every = recipe.checkpoint_every // recipe.num_envs
-    for name, new_rows in (("the first checkpoint", 0), ("a later checkpoint", every)):
-        _fill(replay, pool, new_rows)
+    for name, new_rows in (
+        ("the first checkpoint", replay.rows_capacity),
+        ("a later checkpoint", recipe.checkpoint_every // recipe.num_envs),
+    ):
+        report(f"adding {new_rows * recipe.num_envs:,} transitions to a replay")
+        fill(replay, pool, new_rows)
+        training.observations = stepper.reset()
+        cut()
         training.steps = replay.rows_written * recipe.num_envs
         begun = time.perf_counter()
         training.save_checkpoint()
         blocked = time.perf_counter() - begun
-        training.checkpoints.wait()
-        settings = {
+        while training.steps not in checkpoints.steps() and not checkpoints.failed:
+            waiting = time.perf_counter()
+            checkpoints.wait_for_rows(replay)
+            blocked += time.perf_counter() - waiting
+            step()
+        checkpoints.wait()
+        row_settings = {
             "replay_bytes": replay.nbytes,
-            "new_rows": new_rows or replay.rows_capacity,
+            "new_rows": new_rows,
             "written_after_seconds": time.perf_counter() - begun,
         }
-        results.append((f"{name} with a full replay blocks training", blocked, settings))
+        results.append((f"{name} with a full replay blocks training", blocked, row_settings))
+        cut()
+        step()  # the reset step, after which rows may be added again
     stepper.envs.close()
     return results

@@ -92,7 +92,6 @@ class Evaluating(Callback):
             for_evaluation(training.recipe.environment),
             episodes,
             seed=integer_seed(training.seeds.evaluation, int(final)),
-            threads=training.recipe.environment_threads,
             stop=lambda: training.interrupted,
         )
         self.latest = evaluation

@@ -52,12 +52,15 @@ def is_named(flag: str, arguments: Sequence[str]) -> bool:
 
 def _condensed(box: str, program: str, arguments: Sequence[str]) -> str:
     """What tyro says in a box of many lines, in one: the complaint, the nearest flag, where to look."""
-    lines = [line.strip(_BORDERS) for line in box.splitlines() if line.strip()]
-    _title, *rows = lines or [""]
-    end = rows.index("") if "" in rows else len(rows)
-    message = one_line(" ".join(rows[:end])).split(" Got errors:")[0].rstrip(".")
+    # A title and parts between rules; where only ASCII can be printed, the title is a part itself.
+    lines = "\n".join(line.strip(_BORDERS) for line in box.splitlines())
+    parts = [part.strip() for part in re.split(r"\n(?:-*\n)+", lines) if part.strip()]
+    if parts and "\n" in parts[0]:
+        parts[:1] = parts[0].split("\n", 1)
+    _title, complaint, *others = [*parts, "", ""]
+    message = one_line(complaint).split(" Got errors:")[0].rstrip(".")
     message = re.sub(r"^Error parsing (?!-)[\w.]+: ", "", message)
-    listed = re.findall(r"^(--[\w.-]+)", "\n".join(rows[end:]), re.MULTILINE)
+    listed = re.findall(r"^(--[\w.-]+)", "\n".join(others), re.MULTILINE)
     wrong = [flag for flag in arguments if flag.startswith("--") and flag.split("=")[0] in message]
     near = difflib.get_close_matches(wrong[0], listed, n=1, cutoff=0.0) if wrong and listed else []
     hint = f"; did you mean {near[0]}?" if near and message.startswith("Unrec") else ""

@@ -41,14 +41,14 @@ def run(arguments: Sequence[str]) -> int:
     before = run.recipe()
     with blaming_user(ValueError):
         recipe = _changed(before, options)
-    evaluations = run.evaluations()
-    if recipe == before and options.checkpoint is None and evaluations and evaluations[-1]["final"]:
-        raise Mistake(f"{run.path} is finished; --steps N or --minutes M (in all) makes it go on")
     done = options.checkpoint or max(CheckpointStore(run.checkpoints).steps(), default=0)
     if options.steps is not None and options.steps <= done:
         raise Mistake(
             f"{run.path} has taken {done} steps already; --steps counts those too and must be more"
         )
+    evaluations = run.evaluations()
+    if recipe == before and options.checkpoint is None and evaluations and evaluations[-1]["final"]:
+        raise Mistake(f"{run.path} is finished; --steps N or --minutes M (in all) makes it go on")
     return carry_out(
         lambda callbacks: resume(
             run,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -91,7 +92,7 @@ class Corridor(gym.Env):
 
 
 def noisy_mlp(**changes: Any) -> NetworkConfig:
-    return NetworkConfig(torso="mlp", hidden_sizes=(64,), noisy=True, **changes)
+    return NetworkConfig(torso="mlp", hidden_sizes=(64,), noisy=True, noisy_sigma0=0.3, **changes)
 
 
 VARIANTS = {
@@ -104,14 +105,14 @@ VARIANTS = {
     "prioritised": DQNConfig(
         **small(priority_exponent=0.6, importance_exponent=LinearSchedule(0.4, 1, 4_000))
     ),
-    "noisy": DQNConfig(**small(network=noisy_mlp(), epsilon=NO_EXPLORATION)),
+    "noisy": DQNConfig(**small(network=noisy_mlp(), n_step=3, epsilon=NO_EXPLORATION)),
     "quantile": DQNConfig(**small(head=HeadConfig("quantile", atoms=8), double=True)),
     "categorical": DQNConfig(
         **small(head=HeadConfig("categorical", atoms=31, value_min=-1, value_max=2))
     ),
-    "munchausen": DQNConfig(**small(munchausen=True)),
+    "munchausen": DQNConfig(**small(munchausen=True, target_update_every=5)),
     "munchausen quantile": DQNConfig(
-        **small(munchausen=True, head=HeadConfig("quantile", atoms=8))
+        **small(munchausen=True, target_update_every=5, head=HeadConfig("quantile", atoms=8))
     ),
     "layer norm": DQNConfig(
         **small(network=NetworkConfig(torso="mlp", hidden_sizes=(64,), layer_norm="dense"))
@@ -135,17 +136,150 @@ VARIANTS = {
 }
 
 
+def corridor_values(config: DQNConfig) -> np.ndarray:
+    """(cells, actions), the optimum by hand."""
+    leading_on = config.discount ** np.arange(4, -1, -1)  # pays 1 after 5 - cell steps
+    staying = config.discount * leading_on
+    if config.munchausen:
+        # The log-policy of a wrong action, times the temperature, is q - v, and q = discount * v +
+        # 0.9 * max(q - v, -1). The right action's is 0 in comparison.
+        staying = np.maximum(staying - 0.9, (config.discount - 0.9) / 0.1 * leading_on)
+    values = np.repeat(staying[:, None], 3, axis=1)
+    values[np.arange(5), Corridor.leads_on] = leading_on
+    return values
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_finds_the_way_and_its_value(variant: str):
     config = VARIANTS[variant]
-    envs = SyncVectorEnv([Corridor] * NUM_ENVS)
-    policy = trained(config, envs, steps=STEPS).policy
-    cells = torch.eye(5)
+    policy = trained(config, SyncVectorEnv([Corridor] * NUM_ENVS), steps=400).policy
     with torch.no_grad():
-        values = policy.q_values(cells).numpy()
+        values = policy.q_values(torch.eye(5)).numpy()
     assert tuple(values.argmax(1)) == Corridor.leads_on
-    # Leaving pays 1 after 5 - cell steps. Several steps at once are summed without correction for
-    # exploration, and so are worth less.
-    best = config.discount ** np.arange(4, -1, -1)
-    if config.n_step == 1:
-        np.testing.assert_allclose(values.max(1), best, atol=0.06)
+    if config.n_step == 1 and not config.network.noisy:
+        np.testing.assert_allclose(values, corridor_values(config), atol=0.06)
+
+
+class Ring(gym.Env):
+    """Three places, visited in turn whatever one does; leaving the last pays 1.
+
+    Episodes end there, or are cut short after 5 steps, in the last place.
+    """
+
+    observation_space = Box(0, 1, (3,), np.float32)
+    action_space = Discrete(2)
+
+    def __init__(self, ends: Literal["terminated", "truncated"]) -> None:
+        self._terminates = ends == "terminated"
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._steps = 0
+        return np.eye(3, dtype=np.float32)[0], {}
+
+    def step(self, action):
+        self._steps += 1
+        place = self._steps % 3
+        terminated = self._terminates and place == 0
+        truncated = not self._terminates and self._steps == 5
+        return np.eye(3, dtype=np.float32)[place], float(place == 0), terminated, truncated, {}
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("ends", ["terminated", "truncated"])
+def test_a_truncated_episode_is_worth_what_would_have_followed(ends, n_step: int):
+    config = DQNConfig(**small(n_step=n_step))
+    policy = trained(config, SyncVectorEnv([partial(Ring, ends)] * NUM_ENVS), steps=250).policy
+    values = np.array([0.49, 0.7, 1.0])
+    if ends == "truncated":
+        values /= 1 - 0.7**3  # the same again, three steps later, for ever
+    with torch.no_grad():
+        learnt = policy.q_values(torch.eye(3)).numpy()
+    np.testing.assert_allclose(learnt, np.stack([values, values], axis=1), atol=0.03)
+
+
+def bar(column: int) -> np.ndarray:
+    """(15, 15), a bright bar of three columns, which leaves on one side and enters on the other."""
+    frame = np.zeros((15, 15), np.uint8)
+    frame[:, (column + np.arange(3)) % 15] = 255
+    return frame
+
+
+class Drift(gym.Env):
+    """A bar moves to the left or to the right; the action that says where pays 1."""
+
+    observation_space = Box(0, 255, (2, 15, 15), np.uint8)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._direction, self._column = self.np_random.integers(2), self.np_random.integers(15)
+        self._steps = 0
+        return np.stack([np.zeros((15, 15), np.uint8), bar(self._column)]), {}
+
+    def step(self, action):
+        before = bar(self._column)
+        self._column += 3 if self._direction else -3
+        self._steps += 1
+        observation = np.stack([before, bar(self._column)])
+        return observation, float(action == self._direction), False, self._steps == 8, {}
+
+
+def test_a_convolutional_network_sees_motion_in_stacked_frames():
+    config = DQNConfig(
+        **small(
+            network=NetworkConfig(torso="compact", dense_size=64),
+            head=HeadConfig("quantile", atoms=8),
+            discount=0.01,
+            learning_rate=1e-3,
+        )
+    )
+    policy = trained(config, SyncVectorEnv([Drift] * NUM_ENVS), steps=250).policy
+    to_left = np.stack([np.stack([bar(c), bar(c - 3)]) for c in range(15)])
+    to_right = np.stack([np.stack([bar(c), bar(c + 3)]) for c in range(15)])
+    assert (policy.predict(to_left, deterministic=True)[0] == 0).all()
+    assert (policy.predict(to_right, deterministic=True)[0] == 1).all()
+
+
+def spot(row: int, column: int) -> np.ndarray:
+    """(1, 15, 15), a bright spot of 5 by 5 pixels."""
+    frame = np.zeros((1, 15, 15), np.uint8)
+    frame[:, row : row + 5, column : column + 5] = 255
+    return frame
+
+
+class Sides(gym.Env):
+    """A spot appears on the left, time and again; pointing there (0) pays 1, to the right (1) -1,
+    and nothing (2) nothing."""
+
+    observation_space = Box(0, 255, (1, 15, 15), np.uint8)
+    action_space = Discrete(3)
+
+    def _look(self) -> np.ndarray:
+        return spot(int(self.np_random.integers(11)), int(self.np_random.integers(4)))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._look(), {}
+
+    def step(self, action):
+        return self._look(), (1.0, -1.0, 0.0)[action], False, False, {}
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_a_symmetry_teaches_the_side_that_was_never_seen(mirrored: bool):
+    left_and_right = Symmetry(flip_rows=False, flip_columns=True, actions=(1, 0, 2))
+    config = DQNConfig(
+        **small(
+            network=NetworkConfig(torso="compact", dense_size=64),
+            discount=0.01,
+            learning_rate=1e-3,
+            symmetries=(left_and_right,) if mirrored else (),
+        )
+    )
+    policy = trained(config, SyncVectorEnv([Sides] * NUM_ENVS), steps=200).policy
+    left = np.stack([spot(row, column) for row in range(11) for column in range(4)])
+    right = np.flip(left, -1)
+    assert (policy.predict(left, deterministic=True)[0] == 0).all()
+    points_right = policy.predict(right, deterministic=True)[0] == 1
+    assert points_right.all() if mirrored else not points_right.any()

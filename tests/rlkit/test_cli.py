@@ -30,19 +30,18 @@ def run_python(code: str) -> str:
 def test_help_and_import_are_quick_and_load_nothing_heavy():
     code = """
 import contextlib, io, sys, time
-started = time.perf_counter()
+started = time.process_time()  # not of a clock, which other processes delay
 import rlkit
 from rlkit.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()) as text:
     assert main(["--help"]) == 0
 assert "rlkit train" in text.getvalue()
-print(time.perf_counter() - started)
+print(time.process_time() - started)
 print([name for name in ("torch", "numpy", "gymnasium", "tyro", "rich") if name in sys.modules])
 """
-    # The best of three: another process may have taken the processor.
-    outputs = [run_python(code).splitlines() for _ in range(3)]
-    assert min(float(seconds) for seconds, _ in outputs) < 0.3
-    assert outputs[0][1] == "[]"
+    seconds, heavy = run_python(code).splitlines()
+    assert float(seconds) < 0.3
+    assert heavy == "[]"
 
 
 def test_a_command_explains_itself_without_torch():

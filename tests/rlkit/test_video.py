@@ -55,8 +55,8 @@ class Undrawable(Corridor):
     metadata = {"render_modes": []}  # noqa: RUF012
 
 
-gym.register("test/Corridor-v0", Corridor)
-gym.register("test/Undrawable-v0", Undrawable)
+gym.register("test/Corridor-v0", lambda **settings: Corridor(**settings))
+gym.register("test/Undrawable-v0", lambda **settings: Undrawable(**settings))
 CORRIDOR = GymnasiumEnvironment("test/Corridor-v0")
 
 
