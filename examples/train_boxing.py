@@ -1,4 +1,4 @@
-"""Trains a Boxing agent for an hour, evaluates it, and records a round. Watch: tensorboard --logdir runs"""
+"""Trains a Boxing agent for an hour, evaluates it, films a round. See: tensorboard --logdir runs"""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The workbench: training, evaluation, files and the command line, over `rlkit_envs` and `rlkit_agents`.
+"""The workbench that brings `rlkit_envs` and `rlkit_agents` together: training, evaluation, files.
 
 The names that a script needs are loaded when they are first used, so that `import rlkit` is fast:
 
@@ -15,9 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlkit_agents.policy import Policy
-    from rlkit_envs.atari import AtariProtocol
-
     from rlkit.callbacks.callback import Callback
     from rlkit.callbacks.progress import Progress
     from rlkit.comparison import compare
@@ -28,6 +25,8 @@ if TYPE_CHECKING:
     from rlkit.run_folder import Run
     from rlkit.training import resume, train
     from rlkit.video import record
+    from rlkit_agents.policy import Policy
+    from rlkit_envs.atari import AtariProtocol
 
 _MODULES = {
     "rlkit_agents.policy": ("Policy",),

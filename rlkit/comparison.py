@@ -18,7 +18,7 @@ from rlkit.run_folder import Run
 from rlkit.statistics import ReturnSummary, summarise_returns
 
 _OF_THE_AGENT = frozenset({"frame_stack", "height", "width", "grayscale"})
-"""Fields of a protocol that say how a policy sees the game: runs that differ there still play the same."""
+"""Fields of a protocol that say how a policy sees the game, which is the same game all the same."""
 
 _NO_MATTER = frozenset({"seed", "num_envs"})
 """Fields of a protocol in which evaluations may differ: which episodes, and how many at a time."""
@@ -127,7 +127,7 @@ def _check_alike(first: RunResult, other: RunResult) -> None:
 def _groups(results: Sequence[RunResult]) -> Iterator[list[RunResult]]:
     """Runs of one configuration and different seeds; a seed that comes again starts another group.
 
-    Two runs of one seed are the same experiment, so pooling them would make the interval too narrow.
+    Two runs of one seed are one experiment; pooling them would make the interval too narrow.
     """
     groups: dict[tuple[str, int], list[RunResult]] = {}
     seen: dict[tuple[str, int], int] = {}

@@ -196,20 +196,20 @@ class DQN:
         assert observation_space.dtype is not None
         for symmetry in config.symmetries:
             symmetry.check_fits(shape, self.policy.network.num_actions)
-        stacked = len(shape) > 1 and shape[0] > 1
+        frame_stack = shape[0] if len(shape) > 1 else 1
         self.replay = Replay(
             capacity=config.replay_capacity,
             num_envs=num_envs,
-            frame_shape=shape[1:] if stacked else shape,
+            frame_shape=shape[1:] if frame_stack > 1 else shape,
             frame_dtype=observation_space.dtype,
-            frame_stack=shape[0] if stacked else 1,
+            frame_stack=frame_stack,
             n_step=config.n_step,
             discount=config.discount,
             priority_exponent=config.priority_exponent,
             compress=config.compress_replay,
             seed=replay_seed,
         )
-        most = self.replay.rows_capacity - config.n_step - self.replay.frame_stack + 1
+        most = self.replay.rows_capacity - config.n_step - frame_stack + 1
         if most * num_envs < config.batch_size:
             raise ValueError(
                 f"a replay_capacity of {config.replay_capacity} leaves {most * num_envs} "

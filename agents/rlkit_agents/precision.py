@@ -26,4 +26,8 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     Weights stay float32. "auto" means bfloat16 where `has_fast_bfloat16`, else float32.
     """
     wanted = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+    if not wanted:
+        return nullcontext()
+    # Without PyTorch's cache of converted weights: a pass uses each weight once, and threads share
+    # the cache, in which a pass without gradient could leave weights that pass no gradient on.
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)

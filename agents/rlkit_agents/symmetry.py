@@ -20,7 +20,8 @@ class Symmetry:
     actions: tuple[int, ...]
     """The mirrored action for each action; mirrored twice, an action is itself again."""
     rows_down: int = 0
-    """Rows by which the mirrored picture moves down, where the mirror's axis is not the middle."""
+    """Rows by which the mirrored picture moves down, where the mirror's axis is not the middle;
+    what leaves it below comes in again above."""
 
     def __post_init__(self) -> None:
         if sorted(self.actions) != list(range(len(self.actions))):

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from rlkit_envs.boxing_counts import BoxingCounts
 
 _LARGEST_INT32 = 2**31 - 1
-_COUNTS = {"boxing": BoxingCounts}
+EPISODE_COUNTS = {"boxing": BoxingCounts}
 
 StepResult: TypeAlias = tuple[
     NDArray[np.uint8],
@@ -214,7 +214,7 @@ class AtariEnvs(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        counts = _COUNTS.get(protocol.game)
+        counts = EPISODE_COUNTS.get(protocol.game)
         self._counts = counts(num_envs) if counts else None
         self.metadata = {
             "autoreset_mode": AutoresetMode.NEXT_STEP,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import ale_py
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-from rlkit_envs.atari import _COUNTS, AtariProtocol
+from rlkit_envs.atari import EPISODE_COUNTS, AtariProtocol
 
 
 class WatchableAtari(gymnasium.Wrapper):
@@ -25,6 +26,8 @@ class WatchableAtari(gymnasium.Wrapper):
     """
 
     def __init__(self, protocol: AtariProtocol) -> None:
+        # Without this, ale-py prints a banner for every emulator.
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         env = gymnasium.make(
             protocol.environment_id,
             frameskip=1,
@@ -44,7 +47,7 @@ class WatchableAtari(gymnasium.Wrapper):
         )
         super().__init__(FrameStackObservation(env, protocol.frame_stack, padding_type="zero"))
         self.protocol = protocol
-        counts = _COUNTS.get(protocol.game)
+        counts = EPISODE_COUNTS.get(protocol.game)
         self._counts = counts(1) if counts else None
         self.metadata = {
             **env.metadata,

@@ -38,8 +38,12 @@ class Thresholds:
     """A layer's gradient norm over the last layer's, below which the layer hardly learns."""
     exploding_norm: float = 1e3
     """A layer's gradient norm, before clipping, above which updates are erratic."""
-    dead_share: float = 0.5
-    """Share of a layer's ReLUs that may be dead."""
+    dead_share: float = 0.9
+    """Share of a layer's ReLUs that may be dead.
+
+    Observations resemble one another, so that in a healthy network, too, half of the units or
+    more can be silent for all of a probe.
+    """
 
     def __post_init__(self) -> None:
         if not 0 < self.vanishing_ratio < 1:

@@ -7,10 +7,9 @@ import sys
 from types import FrameType
 from typing import Any
 
-from rlkit_agents.step import Step
-
 from rlkit.callbacks.callback import Callback
 from rlkit.training import Training
+from rlkit_agents.step import Step
 
 
 class StopOnSignal(Callback):

@@ -1,4 +1,4 @@
-"""`rlkit bench`: measures rlkit on this machine, side by side with its peers where there are any."""
+"""`rlkit bench`: measures rlkit on this machine, side by side with its peers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
@@ -45,8 +45,12 @@ def run(arguments: Sequence[str]) -> int:
     if options.output is not None and not options.output.parent.is_dir():
         # Found out before the measuring, which takes minutes.
         raise Mistake(f"--output: there is no folder {options.output.parent}")
+    if options.minutes is not None and not options.minutes > 0:
+        raise Mistake(f"--minutes must be more than 0, got {options.minutes}")
     module = import_module(f"rlkit.bench.{options.name}")
-    settings = {"on_progress": lambda line: print(line, file=sys.stderr, flush=True)}
+    settings: dict[str, Any] = {
+        "on_progress": lambda line: print(line, file=sys.stderr, flush=True)
+    }
     if options.minutes is not None:
         if "minutes" not in inspect.signature(module.run_benchmark).parameters:
             raise Mistake(f"benchmark {options.name} trains nothing; leave out --minutes")

@@ -1,4 +1,4 @@
-"""`rlkit evaluate`: plays a policy for many episodes, and reports its returns with their uncertainty."""
+"""`rlkit evaluate`: plays a policy for many episodes, and reports its returns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EvaluateOptions:
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
     stochastic: FlagCreatePairsOff[bool] = False
-    """Let the policy act at random as far as it does by itself, instead of always taking its best action."""
+    """Let the policy act at random as far as it does by itself; else it takes its best action."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -99,7 +99,13 @@ def _evaluate(loaded: LoadedPolicy, options: EvaluateOptions) -> Evaluation:
 def _progress(episodes: int) -> Iterator[Any]:
     """A bar on standard error; gives the function that moves it."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -17,7 +17,9 @@ def print_evaluation(evaluation: Mapping[str, Any], title: str) -> None:
     table.add_column("mean", justify="right")
     table.add_column("unit or meaning")
     table.add_row("return", number(evaluation["mean"]), "sum of rewards")
-    table.add_row("  interquartile mean", number(evaluation["iqm"]), interval(evaluation["iqm_ci95"]))
+    table.add_row(
+        "  interquartile mean", number(evaluation["iqm"]), interval(evaluation["iqm_ci95"])
+    )
     table.add_row("  worst", number(evaluation["min"]), "")
     table.add_row("  best", number(evaluation["max"]), "")
     if evaluation["human_normalised"] is not None:

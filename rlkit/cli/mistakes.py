@@ -36,7 +36,7 @@ _MACHINE_ERRORS = frozenset(
 
 
 class Mistake(Exception):
-    """Something that the user can put right; the message says what was wrong, where, and what to do."""
+    """Something that the user can put right; the message says what, where, and what to do."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Turns a command's arguments into a frozen dataclass by tyro, and tyro's complaints into one line."""
+"""Turns a command's arguments into a dataclass by tyro, and tyro's complaints into one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rlkit.cli.mistakes import Mistake, one_line
 
@@ -25,7 +25,7 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, default: T | No
     import tyro
 
     program = f"rlkit {command}"
-    settings = {} if default is None else {"default": default}
+    settings: dict[str, Any] = {} if default is None else {"default": default}
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
@@ -51,7 +51,7 @@ def is_named(flag: str, arguments: Sequence[str]) -> bool:
 
 
 def _condensed(box: str, program: str, arguments: Sequence[str]) -> str:
-    """What tyro says in a box of many lines, in one: the complaint, the nearest flag, where to look."""
+    """What tyro says in a box, in one line: the complaint, the nearest flag, where to look."""
     # A title and parts between rules; where only ASCII can be printed, the title is a part itself.
     lines = "\n".join(line.strip(_BORDERS) for line in box.splitlines())
     parts = [part.strip() for part in re.split(r"\n(?:-*\n)+", lines) if part.strip()]

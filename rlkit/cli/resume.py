@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from rlkit.checkpoint import CheckpointStore
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
-from rlkit.cli.running import carry_out
+from rlkit.cli.running import carry_out, command_line
 from rlkit.recipes import Recipe
 from rlkit.run_folder import Run
 from rlkit.training import resume
@@ -41,7 +41,11 @@ def run(arguments: Sequence[str]) -> int:
     before = run.recipe()
     with blaming_user(ValueError):
         recipe = _changed(before, options)
-    done = options.checkpoint or max(CheckpointStore(run.checkpoints).steps(), default=0)
+    kept = CheckpointStore(run.checkpoints).steps()
+    if not kept:
+        again = command_line("rlkit", "train", "--from", run.path)
+        raise Mistake(f"{run.path} has no checkpoint yet; begin again with: {again}")
+    done = options.checkpoint or kept[-1]
     if options.steps is not None and options.steps <= done:
         raise Mistake(
             f"{run.path} has taken {done} steps already; --steps counts those too and must be more"

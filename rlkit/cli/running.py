@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rlkit_agents.dqn import NonFiniteGradientError
-
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.progress import Progress
 from rlkit.callbacks.stop_on_signal import StopOnSignal
@@ -19,6 +17,7 @@ from rlkit.cli.evaluation_table import print_evaluation
 from rlkit.cli.mistakes import Mistake, explain
 from rlkit.run_folder import Run
 from rlkit.training import Training
+from rlkit_agents.dqn import NonFiniteGradientError
 
 
 class _Announcement(Callback):
@@ -35,7 +34,7 @@ class _Announcement(Callback):
 
 
 def carry_out(start: Callable[[Sequence[Callback]], Run]) -> int:
-    """Call `start` with the callbacks that a terminal wants, report how it went, return the exit code.
+    """Call `start` with the callbacks that a terminal wants; say how it went, return the exit code.
 
     Raises Mistake, with what to do, where learning diverges or the disk fails.
     """
@@ -91,7 +90,7 @@ def _report(run: Run) -> None:
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """End the process without waiting for a checkpoint being written: unfinished ones do no harm."""
+    """End the process without waiting for a checkpoint to be written: half of one does no harm."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -55,7 +55,7 @@ def with_named_budget(recipe: Recipe, options: Sequence[str]) -> Recipe:
 
 
 def _starting_point(arguments: Sequence[str]) -> tuple[Recipe, Sequence[str], str]:
-    """The recipe that the user starts from, the other arguments, and the command as typed so far."""
+    """The recipe to start from, the other arguments, and the command as typed so far."""
     first, *others = arguments
     if first.startswith("--from"):
         folder = first.removeprefix("--from=")

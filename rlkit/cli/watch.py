@@ -31,7 +31,7 @@ class WatchOptions:
     episodes: int = 1
     """Episodes, one after the other, at least 1."""
     stochastic: FlagCreatePairsOff[bool] = False
-    """Let the policy act at random as far as it does by itself, instead of always taking its best action."""
+    """Let the policy act at random as far as it does by itself; else it takes its best action."""
 
 
 def run(arguments: Sequence[str]) -> int:

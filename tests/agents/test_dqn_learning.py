@@ -72,7 +72,7 @@ def small(**changes: Any) -> dict[str, Any]:
 
 
 class Corridor(gym.Env):
-    """Five cells. In each, one of three actions leads on, the others stay; leaving the last pays 1."""
+    """Five cells. In each, one of three actions leads on, others stay; leaving the last pays 1."""
 
     leads_on = (1, 0, 2, 1, 0)
     observation_space = Box(0, 1, (5,), np.float32)
@@ -188,7 +188,7 @@ class Ring(gym.Env):
 @pytest.mark.parametrize("n_step", [1, 3])
 @pytest.mark.parametrize("ends", ["terminated", "truncated"])
 def test_a_truncated_episode_is_worth_what_would_have_followed(ends, n_step: int):
-    config = DQNConfig(**small(n_step=n_step))
+    config = DQNConfig(**small(n_step=n_step, target_update_every=8))
     policy = trained(config, SyncVectorEnv([partial(Ring, ends)] * NUM_ENVS), steps=250).policy
     values = np.array([0.49, 0.7, 1.0])
     if ends == "truncated":
@@ -213,7 +213,8 @@ class Drift(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self._direction, self._column = self.np_random.integers(2), self.np_random.integers(15)
+        self._direction = int(self.np_random.integers(2))
+        self._column = int(self.np_random.integers(15))
         self._steps = 0
         return np.stack([np.zeros((15, 15), np.uint8), bar(self._column)]), {}
 

@@ -1,8 +1,11 @@
 """The command line itself: how fast it answers, what it lists, and how it takes mistakes."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,7 @@ from rlkit.cli.main import COMMANDS, main
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """What the command says about a mistake, having checked that it is one line and the exit code."""
+    """What the command says about a mistake, which must be one line, with exit code 2."""
     capsys.readouterr()
     assert main([str(argument) for argument in arguments]) == 2
     said = capsys.readouterr()
@@ -178,6 +181,7 @@ def test_other_commands_name_what_is_wrong(capsys: pytest.CaptureFixture[str], t
     assert "the recipe comes before --steps" in mistake(capsys, "train", "--steps", "5", "boxing")
     assert "--episodes must be at least 1" in mistake(capsys, "evaluate", "x", "--episodes", "0")
     assert "'boxing', 'storage'" in mistake(capsys, "bench", "nothing")
+    assert "--minutes must be more" in mistake(capsys, "bench", "boxing", "--minutes", "0")
     line = mistake(capsys, "bench", "boxing", "--output", tmp_path / "missing" / "result.json")
     assert "there is no folder" in line
 
@@ -205,16 +209,12 @@ def test_ctrl_c_leaves_without_a_traceback(
 def test_bench_prints_one_object_and_writes_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    import json
-
-    import rlkit.bench.boxing as boxing
-
-    def measure(minutes: float | None = None, on_progress=None):
+    def measure(minutes: float, on_progress: Callable[[str], None]) -> dict[str, Any]:
         print("a library talks")
         on_progress("measuring")
         return {"machine": {}, "rows": [], "ratios": {"a": minutes}}
 
-    monkeypatch.setattr(boxing, "run_benchmark", measure)
+    monkeypatch.setattr("rlkit.bench.boxing.run_benchmark", measure)
     output = tmp_path / "raw.json"
     assert main(["bench", "boxing", "--minutes", "2", "--json", "--output", str(output)]) == 0
     said = capsys.readouterr()

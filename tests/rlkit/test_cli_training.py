@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-from rlkit_agents.step import Step
 from safetensors.torch import load_file
 
 from rlkit.callbacks.callback import Callback
@@ -26,6 +25,7 @@ from rlkit.environments import GymnasiumEnvironment
 from rlkit.policies import load_policy, save_policy
 from rlkit.run_folder import Run
 from rlkit.training import Training
+from rlkit_agents.step import Step
 
 QUICK = (
     "--learner-threads=1",
@@ -230,7 +230,10 @@ def test_compare_sets_runs_side_by_side(
     assert main(["compare", str(trained.path), str(other.path), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["seeds"] == [5, 8]
-    assert row["returns"] == [*trained.evaluations()[-1]["returns"], *other.evaluations()[-1]["returns"]]
+    assert row["returns"] == [
+        *trained.evaluations()[-1]["returns"],
+        *other.evaluations()[-1]["returns"],
+    ]
     assert main(["compare", str(trained.path), str(other.path)]) == 0
     assert "cartpole" in capsys.readouterr().out
 
@@ -261,6 +264,12 @@ def test_a_finished_run_goes_on_only_with_a_larger_budget(
     configuration = json.loads(finished.config_file.read_text())
     assert [recipe["steps"] for recipe in configuration["earlier_recipes"]] == [1000]
     assert [line["step"] for line in finished.evaluations() if not line["final"]][-1] == 1400
+
+
+def test_a_run_without_a_checkpoint_begins_again(finished: Run, capsys: pytest.CaptureFixture[str]):
+    shutil.rmtree(finished.checkpoints)
+    assert main(["resume", str(finished.path)]) == 2
+    assert f"begin again with: rlkit train --from {finished.path}" in mistake(capsys)
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
@@ -324,9 +333,7 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
     assert checkpoints(run) == [400, 604]
 
 
-def test_the_second_signal_leaves_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_second_signal_leaves_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     left: list[int] = []
 
     def leave(code: int) -> None:
@@ -398,7 +405,7 @@ def test_a_runs_folder_that_cannot_be_written_is_named(
 
 @contextmanager
 def files_no_larger_than(size: int) -> Iterator[None]:
-    """Writing past `size` bytes fails, as it does on a full disk; Python ignores the signal for it."""
+    """Writing past `size` bytes fails, as on a full disk; Python ignores the signal for it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -77,7 +77,11 @@ def test_rows_of_one_recipe_are_told_apart_by_what_differs():
             result("d", [5, 6], seed=2),
         ]
     )
-    assert labels(comparison) == ["boxing (learning_rate=0.001)", "boxing (learning_rate=0.01)", "other"]
+    assert labels(comparison) == [
+        "boxing (learning_rate=0.001)",
+        "boxing (learning_rate=0.01)",
+        "other",
+    ]
     assert comparison.rows[0].runs == ("a", "d")
 
 
@@ -101,7 +105,7 @@ def test_unlike_protocols_are_refused_by_name(field: str, value: Any):
 
 
 def test_a_field_that_only_one_protocol_has_is_refused():
-    with pytest.raises(ComparisonError, match="differ in epsilon: None in a, 0.05 in b"):
+    with pytest.raises(ComparisonError, match=r"differ in epsilon: None in a, 0\.05 in b"):
         compare([result("a", [1, 2]), result("b", [1, 2], seed=2, epsilon=0.05)])
 
 

@@ -1,0 +1,105 @@
+"""Environments are built, described and put under the protocol of evaluations."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from rlkit.environments import (
+    GymnasiumEnvironment,
+    describe,
+    environment_id,
+    for_evaluation,
+    make_envs,
+    make_watchable,
+    preprocessing,
+)
+from rlkit_envs.atari import AtariProtocol
+
+BOXING = AtariProtocol("boxing", height=42, width=40)
+MOUNTAIN_CAR = GymnasiumEnvironment("MountainCar-v0", {"goal_velocity": 0.01})
+
+
+@pytest.mark.parametrize(
+    ("environment", "shape"),
+    [
+        (BOXING, (4, 42, 40)),
+        (GymnasiumEnvironment("CartPole-v1"), (4,)),  # has a vectorised version of its own
+        (MOUNTAIN_CAR, (2,)),  # has none
+    ],
+)
+def test_envs_step_in_batches_and_reset_a_step_after_an_end(
+    environment: AtariProtocol | GymnasiumEnvironment, shape: tuple[int, ...]
+):
+    envs = make_envs(environment, 2, threads=1)
+    assert envs.num_envs == 2
+    assert envs.single_observation_space.shape == shape
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    observations, _ = envs.reset(seed=0)
+    assert observations.shape == (2, *shape)
+    stepped = envs.step(np.zeros(2, np.int64))
+    assert [part.shape for part in stepped[:4]] == [(2, *shape), (2,), (2,), (2,)]
+    envs.close()
+
+
+def test_arguments_reach_the_environment():
+    envs = make_envs(MOUNTAIN_CAR, 1)
+    assert envs.get_attr("goal_velocity") == (0.01,)  # pyright: ignore[reportAttributeAccessIssue]
+    envs.close()
+
+
+@pytest.mark.parametrize("make", [lambda e: make_envs(e, 1), make_watchable])
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        (GymnasiumEnvironment("Nope-v1"), "cannot make environment 'Nope-v1': .*Nope"),
+        (GymnasiumEnvironment("CartPole-v1", {"nope": 1}), "'CartPole-v1': .*nope"),
+        (GymnasiumEnvironment("CartPole-v99"), "'CartPole-v99': "),
+    ],
+)
+def test_what_cannot_be_made_is_a_value_error(make, environment, complaint: str):
+    with pytest.raises(ValueError, match=complaint):
+        make(environment)
+
+
+def test_ids_and_descriptions():
+    assert environment_id(BOXING) == "ALE/Boxing-v5"
+    assert environment_id(MOUNTAIN_CAR) == "MountainCar-v0"
+    assert describe(MOUNTAIN_CAR) == {
+        "id": "MountainCar-v0",
+        "arguments": {"goal_velocity": 0.01},
+    }
+    description = describe(BOXING)
+    assert description == {"id": "ALE/Boxing-v5", **asdict(BOXING)}
+    assert json.loads(json.dumps(description)) == description
+
+
+def test_preprocessing_is_what_a_policy_sees():
+    seen = {"frame_stack": 4, "height": 42, "width": 40, "grayscale": True}
+    assert preprocessing(BOXING) == seen
+    assert preprocessing(replace(BOXING, sticky_actions=0.0, frame_skip=2)) == seen
+    assert preprocessing(MOUNTAIN_CAR) == {}
+
+
+def test_evaluations_play_by_the_protocol_and_leave_what_the_policy_sees_and_does():
+    easier = AtariProtocol(
+        "pong",
+        sticky_actions=0.0,
+        clip_rewards=True,
+        max_noops=0,
+        max_frames=1_000,
+        frame_skip=3,
+        frame_stack=2,
+        height=50,
+        width=60,
+        grayscale=False,
+        full_action_space=False,
+    )
+    # Machado et al. 2018: sticky actions 0.25, unclipped rewards, episodes of at most 30 minutes.
+    assert for_evaluation(easier) == replace(
+        easier, sticky_actions=0.25, clip_rewards=False, max_noops=30, max_frames=108_000
+    )
+    assert for_evaluation(BOXING) == BOXING
+    assert for_evaluation(MOUNTAIN_CAR) == MOUNTAIN_CAR

@@ -1,0 +1,75 @@
+"""Recipes fit together, and one that makes no sense cannot be written."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe, find_recipe
+from rlkit.run_folder import Run
+from rlkit.training import Training
+
+CARTPOLE = RECIPES["cartpole"]
+
+
+def test_recipes_are_found_by_name():
+    assert find_recipe("boxing").environment.environment_id == "ALE/Boxing-v5"  # pyright: ignore
+    assert all(find_recipe(name).name == name for name in RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("boxng", "did you mean boxing"), ("xyz", "boxing or cartpole")]
+)
+def test_an_unknown_recipe_is_answered_with_the_nearest(name: str, hint: str):
+    with pytest.raises(ValueError, match=f"no recipe is called '{name}'.*{hint}"):
+        find_recipe(name)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_every_recipe_starts_to_learn(recipe: Recipe, tmp_path: Path):
+    # Few environments and an early start, as only what fits together is to be seen.
+    algorithm = replace(
+        recipe.algorithm, replay_capacity=600, batch_size=16, learning_starts=64, samples_per_step=2
+    )
+    small = replace(
+        recipe,
+        algorithm=algorithm,
+        num_envs=2,
+        steps=100,
+        minutes=None,
+        environment_threads=1,
+        learner_threads=1,
+        checkpoint_every=1_000,
+    )
+    training = Training(small, Run.create(small, tmp_path), [])
+    training.learn()
+    assert training.algorithm.updates >= 1
+    assert recipe.checkpoint_every % recipe.num_envs == 0
+    assert recipe.algorithm.learning_starts >= recipe.algorithm.batch_size
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"steps": None, "minutes": None}, "needs a budget"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"minutes": 0.0}, "minutes must be more than 0"),
+        ({"minutes": float("nan")}, "minutes must be more than 0, got nan"),
+        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"seed": -1}, "seed must not be negative, got -1"),
+        ({"learner_threads": -2}, "learner_threads must not be negative"),
+        ({"environment_threads": -2}, "environment_threads must not be negative"),
+        ({"checkpoints_kept": 0}, "checkpoints_kept must be at least 1"),
+        ({"checkpoint_every": 7}, r"checkpoint_every \(7\) is less than one step of 8"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_cannot_be_written(changes: dict[str, Any], complaint: str):
+    with pytest.raises(ValueError, match=complaint):
+        replace(CARTPOLE, **changes)
+
+
+@pytest.mark.parametrize("changes", [{"every": -1}, {"episodes": 0}, {"final_episodes": -1}])
+def test_a_schedule_that_makes_no_sense_cannot_be_written(changes: dict[str, int]):
+    with pytest.raises(ValueError, match=f"evaluation.{next(iter(changes))} must be at least"):
+        EvaluationSchedule(**changes)
