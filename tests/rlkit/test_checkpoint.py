@@ -361,12 +361,11 @@ def test_after_a_crash_at_any_moment_a_whole_checkpoint_is_there(
         saved = sum(end <= index for end in ends)
         again = CheckpointStore(crashed)
         kept = again.steps()
-        assert kept[:-1] == [step for step in kept[:-1] if step < saved], name
         if saved == 0 and not kept:
             continue
         # The one under way, or the one before it.
         assert kept[-1] in (saved - 1, saved), name
-        for step in kept[-2:]:
+        for step in kept:
             assert_loads(again, step, 7 * (step + 1))
         # And training goes on from there.
         again.forget_after(kept[-1])
