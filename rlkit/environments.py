@@ -1,4 +1,4 @@
-"""Builds vector environments from their description, which is part of every recipe, policy and evaluation."""
+"""Builds environments from the description that is part of every recipe, policy and evaluation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
+
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 
@@ -50,7 +51,7 @@ _ATARI_PREPROCESSING = ("frame_stack", "height", "width", "grayscale")
 
 
 def preprocessing(environment: Environment) -> dict[str, Any]:
-    """The part of a description that says how a policy sees the world, not how the game is played."""
+    """The part of a description that says how a policy sees the world, not how it is played."""
     fields = asdict(environment) if isinstance(environment, AtariProtocol) else {}
     return {name: fields[name] for name in _ATARI_PREPROCESSING if name in fields}
 
@@ -74,7 +75,7 @@ def for_evaluation(environment: Environment) -> Environment:
 
 
 def describe(environment: Environment) -> dict[str, Any]:
-    """Plain JSON data that names the environment and its arguments, as stamped on policies and evaluations."""
+    """Plain JSON data with the environment's id and arguments, as stamped on evaluations."""
     return {"id": environment_id(environment), **asdict(environment)}
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rlkit_agents.policy import Policy, State
 
 from rlkit.environments import Environment, describe, environment_id, make_envs
 from rlkit.statistics import ReturnSummary, summarise_returns
+from rlkit_agents.policy import Policy, State
 
 
 class SpaceMismatchError(ValueError):

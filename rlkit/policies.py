@@ -1,4 +1,4 @@
-"""Saves policies with all that is known about them, loads them again, and finds the one a user names."""
+"""Saves policies with all that is known about them, loads them, and finds the one a user names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rlkit_agents.policy import Policy, build_policy
 
 from rlkit.configuration import from_json, to_json
 from rlkit.environments import Environment, describe, preprocessing
@@ -21,6 +20,7 @@ from rlkit.policy_file import (
 )
 from rlkit.recipes import RECIPES
 from rlkit.run_folder import Run
+from rlkit_agents.policy import Policy, build_policy
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def save_policy(
 ) -> None:
     """Write `policy` to a safetensors file that `load_policy` reads, replacing it as a whole.
 
-    provenance: plain JSON data on how it was trained. Raises OSError where the file cannot be written.
+    provenance: plain JSON data on how it was trained. Raises OSError where writing fails.
     """
     header = {
         "architecture": policy.architecture,

@@ -6,6 +6,9 @@ import difflib
 import os
 from dataclasses import dataclass, field
 
+from tyro.conf import Fixed, Suppress
+
+from rlkit.environments import Environment, GymnasiumEnvironment
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import HeadConfig
@@ -13,9 +16,6 @@ from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.symmetry import Symmetry
 from rlkit_envs.atari import AtariProtocol
 from rlkit_envs.atari_actions import mirrored_actions
-from tyro.conf import Fixed, Suppress
-
-from rlkit.environments import Environment, GymnasiumEnvironment
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Recipe:
     seed: int = 1
     """Determines environments, exploration, replay and initialisation."""
     environment_threads: int = 0
-    """Threads that step the environments; 0 is half the cores, as the learner computes meanwhile."""
+    """Threads that step the environments; 0 is half the cores: the learner computes meanwhile."""
     learner_threads: int = 0
     """Threads that compute the learning; 0 is half the cores: two that want one core lose far more
     than half, as each waits for the other's threads."""
@@ -89,7 +89,7 @@ class Recipe:
 
     @property
     def threads(self) -> tuple[int, int]:
-        """Threads for the environments and for the learner, with 0 replaced by what it stands for."""
+        """Threads for environments and for the learner, 0 replaced by what it stands for."""
         half_the_cores = max(1, (os.cpu_count() or 1) // 2)
         return self.environment_threads or half_the_cores, self.learner_threads or half_the_cores
 

@@ -1,4 +1,4 @@
-"""One seed, spawned into independent streams for everything in a training that draws random numbers."""
+"""One seed, spawned into independent streams for everything in a training that is random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feeds the steps of any Gymnasium vector environment to a learner, and cuts the stream where training can resume."""
+"""Feeds any vector environment's steps to a learner, cut where a training can be resumed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from rlkit_agents.step import Step
 
 from rlkit.seeds import integer_seed
+from rlkit_agents.step import Step
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A finished episode: its return (sum of rewards), length in steps, and what the environment counted."""
+    """A finished episode: the sum of its rewards, its steps, and what the environment counted."""
 
     episode_return: float
     length: int
@@ -43,7 +43,7 @@ class Stepper:
         self.envs = envs
         self.num_envs = envs.num_envs
         self.finished: list[Episode] = []
-        """Episodes that ended with the last step; episodes that a cut broke off are not among them."""
+        """Episodes that ended with the last step; those that a cut broke off are not among them."""
         self.cuts = 0
         """How often the stream was cut so far."""
         self._seeds = seeds
@@ -70,7 +70,7 @@ class Stepper:
 
     @property
     def at_cut(self) -> bool:
-        """Whether the last step cut the stream: here, and only here, a training can be resumed exactly."""
+        """Whether the last step cut the stream: only here can a training be resumed exactly."""
         return self._restarting
 
     def cut_after_this_step(self) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rlkit_agents.dqn import DQN, NonFiniteGradientError
 
 from rlkit.callbacks.callback import Callback
 from rlkit.checkpoint import CheckpointError, CheckpointStore
@@ -19,6 +18,7 @@ from rlkit.recipes import Recipe
 from rlkit.run_folder import Run, provenance
 from rlkit.seeds import Seeds
 from rlkit.stepping import Stepper
+from rlkit_agents.dqn import DQN, NonFiniteGradientError
 
 
 class RecipeError(ValueError):

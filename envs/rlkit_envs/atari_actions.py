@@ -1,4 +1,4 @@
-"""The joystick's eighteen actions in the Atari emulator's order, and what they become in a mirror."""
+"""The joystick's eighteen actions in the emulator's order, and what they become in a mirror."""
 
 from __future__ import annotations
 

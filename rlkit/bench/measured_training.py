@@ -6,7 +6,6 @@ for a window at a time, in turn with the others.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import replace

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlkit_agents.step import Step
-
 from rlkit.callbacks.callback import Callback
 from rlkit.training import Training
+from rlkit_agents.step import Step
 
 
 class Checkpointing(Callback):

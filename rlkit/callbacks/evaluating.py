@@ -8,15 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rlkit_agents.policy import Policy
-from rlkit_agents.step import Step
-
 from rlkit.callbacks.callback import Callback
 from rlkit.environments import for_evaluation
 from rlkit.evaluation import Evaluation, EvaluationStopped, evaluate
 from rlkit.policies import load_policy, save_policy
 from rlkit.seeds import integer_seed
 from rlkit.training import Training
+from rlkit_agents.policy import Policy
+from rlkit_agents.step import Step
 
 
 class Evaluating(Callback):

@@ -2,6 +2,7 @@
 
 import ale_py
 import pytest
+
 from rlkit_envs.atari_actions import ACTION_NAMES, mirrored_actions
 
 
