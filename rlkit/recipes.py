@@ -104,9 +104,10 @@ RECIPES: dict[str, Recipe] = {
                 network=NetworkConfig(torso="compact", dueling=True, layer_norm="dense"),
                 head=HeadConfig("quantile", atoms=32),
                 double=False,
-                batch_size=320,
+                batch_size=160,
                 samples_per_step=5.0,
-                learning_rate=3e-4,
+                target_update_every=200,
+                learning_rate=2e-4,
                 learning_rate_end=5e-5,
                 learning_rate_steps=6_000_000,
                 # The ring is the same seen in a mirror, but for the picture's black left margin.

@@ -60,7 +60,7 @@ class DQNConfig:
     priority_exponent: float = 0.0
     """How strongly large errors are sampled more often (Schaul 2016's alpha); 0 is uniform, 0.5 in
     Rainbow."""
-    importance_exponent: LinearSchedule = LinearSchedule(0.4, 1.0, 5_000_000)  # noqa: RUF009
+    importance_exponent: LinearSchedule = LinearSchedule(0.4, 1.0, 5_000_000)
     """How far sampling bias is corrected, over environment steps (Schaul 2016's beta)."""
     batch_size: int = 384
     """Transitions in a gradient step."""
@@ -84,7 +84,7 @@ class DQNConfig:
     """Gradients are scaled down to this norm over all weights; infinity never scales."""
     target_update_every: int = 500
     """Gradient steps between copies of the online network into the target network."""
-    epsilon: LinearSchedule = LinearSchedule(1.0, 0.01, 250_000)  # noqa: RUF009
+    epsilon: LinearSchedule = LinearSchedule(1.0, 0.01, 250_000)
     """Share of random actions over environment steps; with noisy layers LinearSchedule(0, 0, 0)."""
     symmetries: tuple[Symmetry, ...] = ()
     """Mirrorings of the world that leave its rules unchanged; each is applied to an equal share of

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
+from scipy.special import log_softmax, logsumexp
 from torch import Tensor
 
 from rlkit_agents.dqn import DQN, DQNConfig, NonFiniteGradientError, rainbow
@@ -164,18 +165,18 @@ def test_building_a_learner_leaves_the_global_generator_alone():
 def test_a_restored_learner_goes_on_bit_for_bit(kind: str):
     steps = random_steps(180)
     interrupted = learner(KINDS[kind])
-    feed(interrupted, steps[:61])
+    feed(interrupted, steps[:62])  # half a batch is due
     state = copy.deepcopy(interrupted.state_dict())
     first, stop = interrupted.replay.first_row, interrupted.replay.rows_written
     rows = interrupted.replay.export_rows(first, stop)
     before = interrupted.updates
-    feed(interrupted, steps[60:])  # the replay of 100 rows comes round
+    feed(interrupted, steps[61:])  # the replay of 100 rows comes round
     assert interrupted.updates >= before + 50
 
     restored = learner(KINDS[kind], seed=9)
     restored.load_state_dict(state)
     restored.replay.import_rows(first, rows)
-    feed(restored, steps[60:])
+    feed(restored, steps[61:])
     assert_equal(restored.state_dict(), interrupted.state_dict())
 
 
@@ -249,9 +250,11 @@ def test_gradients_are_clipped_to_their_norm_over_all_weights(limit: float):
     assert float(used) == pytest.approx(min(limit, float(last["gradient_norm"])), rel=1e-3)
 
 
-@pytest.mark.parametrize("double", [True, False])
-def test_the_loss_is_that_of_the_sampled_batch(monkeypatch: pytest.MonkeyPatch, double: bool):
-    algorithm = learner(config(double=double, learning_rate=0.1, target_update_every=1000))
+def measured_on_a_known_batch(
+    monkeypatch: pytest.MonkeyPatch, **changes: Any
+) -> tuple[dict[str, Any], Batch, dict[str, np.ndarray]]:
+    """The metrics of an update, the batch that it saw, and the values (16, actions) before it."""
+    algorithm = learner(config(learning_rate=0.1, target_update_every=1000, **changes))
     steps = random_steps(32)
     feed(algorithm, steps[:31])  # policy and target have come apart
     random = np.random.default_rng(0)
@@ -264,23 +267,46 @@ def test_the_loss_is_that_of_the_sampled_batch(monkeypatch: pytest.MonkeyPatch, 
         weights=random.random(16, np.float32),
         indices=np.arange(16),
     )
+    now, then = torch.from_numpy(batch.observations), torch.from_numpy(batch.next_observations)
     with torch.no_grad():
-        q = algorithm.policy.q_values(torch.from_numpy(batch.observations)).numpy()
-        q_next = algorithm.target.q_values(torch.from_numpy(batch.next_observations)).numpy()
-        q_online = algorithm.policy.q_values(torch.from_numpy(batch.next_observations)).numpy()
-    chosen = (q_online if double else q_next).argmax(1)
-    assert (q_online.argmax(1) != q_next.argmax(1)).any()
-    rows = np.arange(16)
-    error = q[rows, batch.actions] - (
-        batch.returns + batch.bootstrap_discounts * q_next[rows, chosen]
-    )
-    huber = np.where(np.abs(error) < 1, error**2 / 2, np.abs(error) - 0.5)
-
+        values = {
+            "policy now": algorithm.policy.q_values(now).numpy(),
+            "policy then": algorithm.policy.q_values(then).numpy(),
+            "target now": algorithm.target.q_values(now).numpy(),
+            "target then": algorithm.target.q_values(then).numpy(),
+        }
     monkeypatch.setattr(algorithm.replay, "sample", lambda *_, **__: batch)
     (metrics,) = feed(algorithm, steps[30:])
+    return metrics, batch, values
+
+
+@pytest.mark.parametrize("kind", ["plain", "double", "munchausen"])
+def test_the_loss_is_that_of_the_sampled_batch(monkeypatch: pytest.MonkeyPatch, kind: str):
+    tau, alpha = 0.5, 0.3
+    metrics, batch, q = measured_on_a_known_batch(
+        monkeypatch,
+        double=kind == "double",
+        munchausen=kind == "munchausen",
+        munchausen_temperature=tau,
+        munchausen_scale=alpha,
+    )
+    rows = np.arange(16)
+    bonus = 0.0
+    if kind == "munchausen":
+        log_policy = np.asarray(log_softmax(q["target now"] / tau, axis=1))[rows, batch.actions]
+        bonus = alpha * np.clip(tau * log_policy, -1, 0)
+        following = tau * np.asarray(logsumexp(q["target then"] / tau, axis=1))
+    else:
+        best, best_by_target = q["policy then"].argmax(1), q["target then"].argmax(1)
+        assert (best != best_by_target).any()
+        following = q["target then"][rows, best if kind == "double" else best_by_target]
+    taken = q["policy now"][rows, batch.actions]
+    error = np.abs(batch.returns + bonus + batch.bootstrap_discounts * following - taken)
+    huber = np.where(error < 1, error**2 / 2, error - 0.5)
     assert float(metrics["loss"]) == pytest.approx(float((batch.weights * huber).mean()), rel=1e-4)
-    assert float(metrics["td_error"]) == pytest.approx(float(np.abs(error).mean()), rel=1e-4)
-    assert float(metrics["q_mean"]) == pytest.approx(float(q[rows, batch.actions].mean()), rel=1e-4)
+    assert float(metrics["td_error"]) == pytest.approx(float(error.mean()), rel=1e-4)
+    assert float(metrics["q_mean"]) == pytest.approx(float(taken.mean()), rel=1e-4)
+    assert float(metrics["q_max"]) == pytest.approx(float(taken.max()), rel=1e-4)
 
 
 def test_errors_become_priorities():

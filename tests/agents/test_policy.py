@@ -28,7 +28,7 @@ NORMED = replace(COMPACT, layer_norm="dense", initialisation="orthogonal")
 def q_policy(
     space: Box = FLAT,
     network: NetworkConfig = MLP,
-    head: HeadConfig = HeadConfig("expected"),  # noqa: B008, it is frozen
+    head: HeadConfig = HeadConfig("expected"),
     actions: int = 4,
     **options: Any,
 ) -> QPolicy:
