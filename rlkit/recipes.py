@@ -28,9 +28,16 @@ class EvaluationSchedule:
     """Episodes of an evaluation during training."""
     final_episodes: int = 100
     """Episodes of the evaluation at the end; 0 skips it."""
+    video_every: int = 0
+    """Environment steps between videos of an episode; the best policy's is last. 0 makes none."""
 
     def __post_init__(self) -> None:
-        for name, least in (("every", 0), ("episodes", 1), ("final_episodes", 0)):
+        for name, least in (
+            ("every", 0),
+            ("episodes", 1),
+            ("final_episodes", 0),
+            ("video_every", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(
                     f"evaluation.{name} must be at least {least}, got {getattr(self, name)}"
@@ -120,6 +127,7 @@ RECIPES: dict[str, Recipe] = {
                 ),
             ),
             minutes=60,
+            evaluation=EvaluationSchedule(video_every=2_000_000),
         ),
         Recipe(
             name="cartpole",

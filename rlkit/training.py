@@ -262,7 +262,8 @@ def resume(
 def _standard_callbacks() -> list[Callback]:
     from rlkit.callbacks.checkpointing import Checkpointing
     from rlkit.callbacks.evaluating import Evaluating
+    from rlkit.callbacks.filming import Filming
     from rlkit.callbacks.gradient_health import GradientHealth
     from rlkit.callbacks.tensorboard import TensorBoard
 
-    return [Evaluating(), GradientHealth(), TensorBoard(), Checkpointing()]
+    return [Evaluating(), Filming(), GradientHealth(), TensorBoard(), Checkpointing()]
