@@ -161,7 +161,7 @@ def provenance() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "git_revision": _git_revision(),
-        "command": ["rlkit" if sys.argv[0].endswith("rlkit") else sys.argv[0], *sys.argv[1:]],
+        "command": [_program(), *sys.argv[1:]],
         "machine": machine(),
     }
 
@@ -191,6 +191,12 @@ def _configuration(recipe: Recipe) -> dict[str, Any]:
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **provenance(),
     }
+
+
+def _program() -> str:
+    """The program's name without its place on this machine."""
+    name = Path(sys.argv[0]).name
+    return "rlkit" if name == "__main__.py" else name
 
 
 def _version(package: str) -> str | None:
