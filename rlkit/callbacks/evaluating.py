@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlkit.callbacks.callback import Callback
+from rlkit.callbacks.intervals import crossed
 from rlkit.environments import for_evaluation
 from rlkit.evaluation import Evaluation, EvaluationStopped, evaluate
 from rlkit.policies import load_policy, save_policy
@@ -31,6 +32,7 @@ class Evaluating(Callback):
         self.best_mean: float | None = None
         self.best_step: int | None = None
         self._done = 0
+        self._evaluated_at = -1
 
     def on_start(self, training: Training) -> None:
         if self._done == 0:
@@ -40,10 +42,7 @@ class Evaluating(Callback):
 
     def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
         every = training.recipe.evaluation.every
-        if (
-            every
-            and training.steps // every > (training.steps - training.stepper.num_envs) // every
-        ):
+        if every and crossed(training, every):
             self._evaluate(training)
 
     def on_end(self, training: Training) -> None:
@@ -72,8 +71,6 @@ class Evaluating(Callback):
         if self.best_mean is None or evaluation.summary.mean >= self.best_mean:
             self.best_mean, self.best_step = evaluation.summary.mean, training.steps
             self._save(training, "best")
-
-    _evaluated_at = -1
 
     def _save(self, training: Training, name: str) -> None:
         save_policy(
