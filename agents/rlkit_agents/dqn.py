@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkit_agents import losses
+from rlkit_agents.algorithm import check_finite
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import HeadConfig, QPolicy
 from rlkit_agents.precision import Precision
@@ -138,10 +139,6 @@ def rainbow(**changes: Any) -> DQNConfig:
         epsilon=LinearSchedule(0.0, 0.0, 0),
     )
     return DQNConfig(**(settings | changes))
-
-
-class NonFiniteGradientError(ArithmeticError):
-    """A loss or gradient became NaN or infinite; the weights are those from before that update."""
 
 
 class DQN:
@@ -308,9 +305,7 @@ class DQN:
         parameters = list(self.policy.parameters())
         gradients = [weights.grad for weights in parameters if weights.grad is not None]
         gradient_norm = nn.utils.get_total_norm(gradients)
-        # Before clipping, which would spread a NaN from one layer's gradient to all.
-        if not torch.isfinite(gradient_norm + objective.detach()):
-            raise NonFiniteGradientError(self._describe_non_finite(objective))
+        check_finite(self.policy.network, objective, gradient_norm, self.updates, self.steps)
         nn.utils.clip_grads_with_norm_(parameters, config.max_gradient_norm, gradient_norm)
         self.optimizer.step()
         self.updates += 1
@@ -435,25 +430,6 @@ class DQN:
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
         self._samples_due = float(state["samples_due"])
-
-    def _describe_non_finite(self, objective: Tensor) -> str:
-        named = list(self.policy.network.named_parameters())
-        weights = [name for name, parameter in named if not torch.isfinite(parameter).all()]
-        gradients = [
-            name
-            for name, parameter in named
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
-        ]
-        if weights:  # these spoil every gradient
-            where = f"in the weights of {', '.join(weights)}"
-        elif gradients:
-            where = f"in the gradient of {', '.join(gradients)}"
-        else:
-            where = "in the loss or in the gradient norm"
-        return (
-            f"not a finite number {where} (loss {float(objective.detach()):g}) "
-            f"at update {self.updates + 1}, environment step {self.steps}"
-        )
 
 
 def _check_stacks(before: np.ndarray, after: np.ndarray) -> None:

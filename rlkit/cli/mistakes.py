@@ -14,7 +14,7 @@ _EXPECTED = {
     "rlkit.evaluation": "SpaceMismatchError",
     "rlkit.policy_file": "PolicyFileError",
     "rlkit.training": "RecipeError",
-    "rlkit_agents.dqn": "NonFiniteGradientError",
+    "rlkit_agents.algorithm": "NonFiniteGradientError",
 }
 """Module -> its exception whose message is written for users."""
 

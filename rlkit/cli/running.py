@@ -17,7 +17,7 @@ from rlkit.cli.evaluation_table import print_evaluation
 from rlkit.cli.mistakes import Mistake, explain
 from rlkit.run_folder import Run
 from rlkit.training import Training
-from rlkit_agents.dqn import NonFiniteGradientError
+from rlkit_agents.algorithm import NonFiniteGradientError
 
 
 class _Announcement(Callback):

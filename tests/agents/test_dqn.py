@@ -14,7 +14,8 @@ from gymnasium.spaces import Box, Discrete
 from scipy.special import log_softmax, logsumexp
 from torch import Tensor
 
-from rlkit_agents.dqn import DQN, DQNConfig, NonFiniteGradientError, rainbow
+from rlkit_agents.algorithm import NonFiniteGradientError
+from rlkit_agents.dqn import DQN, DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import HeadConfig
 from rlkit_agents.replay import Batch

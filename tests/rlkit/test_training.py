@@ -25,7 +25,8 @@ from rlkit.policy_file import read_policy_file
 from rlkit.recipes import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.training import RecipeError, Training, resume, train
-from rlkit_agents.dqn import DQNConfig, NonFiniteGradientError
+from rlkit_agents.algorithm import NonFiniteGradientError
+from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
