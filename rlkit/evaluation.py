@@ -12,7 +12,8 @@ import torch
 
 from rlkit.environments import Environment, describe, environment_id, make_envs
 from rlkit.statistics import ReturnSummary, summarise_returns
-from rlkit_agents.policy import Policy, State
+from rlkit_agents.memory import State
+from rlkit_agents.policy import Policy
 
 
 class SpaceMismatchError(ValueError):
@@ -103,9 +104,8 @@ def evaluate(
             with torch.inference_mode():
                 tensor = torch.from_numpy(np.ascontiguousarray(observations)).to(policy.device)
                 actions, state = policy.act(tensor, state, deterministic)
-            if state is not None and ended.any():
-                keep = torch.from_numpy(~ended).to(policy.device)
-                state = tuple(p * keep.view(-1, *[1] * (p.ndim - 1)).to(p.dtype) for p in state)
+            if ended.any():  # these were shown their last observation; the first of the next comes
+                state = policy.forget(state, torch.from_numpy(ended).to(policy.device))
             observations, rewards, terminated, truncated, info = envs.step(actions.cpu().numpy())
             running_return += rewards
             running_length += ~ended

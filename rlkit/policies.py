@@ -20,7 +20,8 @@ from rlkit.policy_file import (
 )
 from rlkit.recipes import RECIPES
 from rlkit.run_folder import Run
-from rlkit_agents.policy import Policy, build_policy
+from rlkit_agents.building import build_policy
+from rlkit_agents.policy import Policy
 
 
 @dataclass(frozen=True)

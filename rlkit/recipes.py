@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from tyro.conf import Fixed, Suppress
 
+from rlkit.algorithms import AlgorithmConfig
 from rlkit.environments import Environment, GymnasiumEnvironment
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig
+from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.symmetry import Symmetry
 from rlkit_envs.atari import AtariProtocol
@@ -52,7 +53,7 @@ class Recipe:
     """What the recipe is called, also in run folders."""
     environment: Environment
     """The world."""
-    algorithm: DQNConfig = field(default_factory=DQNConfig)
+    algorithm: AlgorithmConfig = field(default_factory=DQNConfig)
     """What learns, and how."""
     num_envs: int = 64
     """Environments that step in one batch."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlkit.algorithms import make_algorithm
 from rlkit.callbacks.callback import Callback
 from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit.environments import make_envs
@@ -18,7 +19,7 @@ from rlkit.recipes import Recipe
 from rlkit.run_folder import Run, provenance
 from rlkit.seeds import Seeds
 from rlkit.stepping import Stepper
-from rlkit_agents.dqn import DQN, NonFiniteGradientError
+from rlkit_agents.algorithm import NonFiniteGradientError
 
 
 class RecipeError(ValueError):
@@ -75,15 +76,13 @@ class Training:
                 self.seeds.environment,
                 cut_every=recipe.checkpoint_every // recipe.num_envs,
             )
-            self.algorithm = DQN(
+            self.algorithm = make_algorithm(
                 recipe.algorithm,
                 envs.single_observation_space,
                 envs.single_action_space,
                 recipe.num_envs,
-                exploration_seed=self.seeds.exploration,
-                replay_seed=self.seeds.replay,
-                initialisation_seed=self.seeds.initialisation,
-                device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+                self.seeds,
+                device or ("cuda" if torch.cuda.is_available() else "cpu"),
             )
         except (ValueError, ImportError, MemoryError) as error:
             raise RecipeError(f"recipe {recipe.name!r} cannot be trained: {error}") from error

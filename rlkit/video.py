@@ -22,7 +22,8 @@ from PIL import Image
 from rlkit.drawing import Moment, Scene
 from rlkit.environments import Environment, environment_id, make_watchable
 from rlkit.evaluation import check_spaces
-from rlkit_agents.policy import Policy, State
+from rlkit_agents.memory import State
+from rlkit_agents.policy import Policy
 
 _ENCODERS = {
     ".mp4": "-c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -movflags +faststart -f mp4",

@@ -1,4 +1,4 @@
-"""What every algorithm offers: it learns a policy from steps, and knows no files, clock or world."""
+"""What every algorithm offers: it learns a policy from steps, and knows no files, clock, world."""
 
 from __future__ import annotations
 

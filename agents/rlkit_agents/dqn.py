@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from rlkit_agents import losses
 from rlkit_agents.algorithm import check_finite
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig, QPolicy
 from rlkit_agents.precision import Precision
+from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_agents.replay import Batch, Replay
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
@@ -115,6 +115,11 @@ class DQNConfig:
                 raise ValueError(f"{name} must stay within 0 and 1, got {schedule}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be in (0, 1], got {self.discount}")
+        if self.network.memory != "none":
+            raise ValueError(
+                f"a DQN learns from single transitions and has no use for network.memory "
+                f"{self.network.memory!r}; R2D2 learns from sequences"
+            )
         if self.munchausen and self.head.kind == "categorical":
             raise ValueError("Munchausen targets need an expected or quantile head")
 

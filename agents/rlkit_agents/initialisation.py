@@ -1,4 +1,4 @@
-"""How convolutions and linear layers start: PyTorch's default, Xavier, He or orthogonal weights."""
+"""How the weights of layers start: PyTorch's default, Xavier, He or orthogonal."""
 
 import math
 from typing import Literal
@@ -18,7 +18,7 @@ def initialise(
     gain: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Draw new weights for every convolution and linear layer inside a module.
+    """Draw new weights for every convolution, linear and recurrent layer inside a module.
 
     With n_in and n_out a layer's fan-in and fan-out:
 
@@ -29,11 +29,15 @@ def initialise(
     - "orthogonal": orthogonal rows or columns (Saxe et al. 2014).
 
     gain multiplies the weights of "orthogonal" alone; sqrt(2) suits layers before a ReLU. Biases
-    start at zero but for "default". The noise of noisy layers and normalisation layers stay as
-    they are. generator: drawn from, in the order of the sub-modules; PyTorch's global one if None.
+    start at zero but for "default". Each of a recurrent layer's two matrices, its gates one above
+    the other, counts as a layer; "default" is uniform in +-1/sqrt(size) there. The noise of noisy
+    layers and normalisation layers stay as they are. generator: drawn from, in the order of the
+    sub-modules; PyTorch's global one if None.
     Raises ValueError for an unknown scheme.
     """
     for layer in module.modules():
+        if isinstance(layer, nn.RNNBase):
+            _initialise_recurrent(layer, scheme, generator)
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
         weight, bias = layer.weight, layer.bias
@@ -58,3 +62,22 @@ def initialise(
                 raise ValueError(f"unknown initialisation {scheme!r}")
         if bias is not None:
             init.zeros_(bias)
+
+
+def _initialise_recurrent(
+    layer: nn.RNNBase, scheme: Initialisation, generator: torch.Generator | None
+) -> None:
+    for name, parameter in layer.named_parameters():
+        if scheme == "default":
+            bound = 1 / math.sqrt(layer.hidden_size)
+            init.uniform_(parameter, -bound, bound, generator=generator)
+        elif name.startswith("bias"):
+            init.zeros_(parameter)
+        elif scheme == "xavier_uniform":
+            init.xavier_uniform_(parameter, generator=generator)
+        elif scheme == "xavier_normal":
+            init.xavier_normal_(parameter, generator=generator)
+        elif scheme == "he":
+            init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
+        elif scheme == "orthogonal":
+            init.orthogonal_(parameter, generator=generator)

@@ -1,8 +1,9 @@
 """Networks: torsos that turn observations into features, and the Q-network built on one.
 
-A torso is a `torch.nn.Module` with a `feature_size`; actor-critic and recurrent agents use it as
-well. Sub-modules have stable, readable names (`torso.conv1`, `torso.dense`, `head.linear`), by
-which gradient tools and saved policies know them. The heads are in `heads.py`.
+A torso is a `torch.nn.Module` with a `feature_size`; actor-critic agents use it as well. Between it
+and the heads there may be a memory (`memory.py`). Sub-modules have stable, readable names
+(`torso.conv1`, `torso.dense`, `head.linear`), by which gradient tools and saved policies know them.
+The heads are in `heads.py`.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from rlkit_agents.heads import QHead
 from rlkit_agents.initialisation import Initialisation, initialise
+from rlkit_agents.memory import Memory, MemoryKind, State
 from rlkit_agents.noisy import NoisyLinear, reset_noise
 
 TorsoName = Literal["seed", "small", "compact", "nature", "impala", "mlp"]
@@ -66,6 +68,12 @@ class NetworkConfig:
     noisy_sigma0: float = 0.5
     """Initial noise of noisy layers; 0.5 in Fortunato et al. 2018."""
 
+    memory: MemoryKind = "none"
+    """A recurrent layer between torso and head, which remembers what was observed before."""
+
+    memory_size: int = 256
+    """Units of the recurrent layer; 512 in R2D2 (Kapturowski et al. 2019)."""
+
     def __post_init__(self) -> None:
         torsos = (*CONVOLUTIONS, "impala", "mlp")
         if self.torso not in torsos:
@@ -89,6 +97,12 @@ class NetworkConfig:
             raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
         if self.dense_size is not None and self.dense_size < 1:
             raise ValueError(f"dense_size must be positive, got {self.dense_size}")
+        if self.memory not in get_args(MemoryKind):
+            raise ValueError(
+                f"unknown memory {self.memory!r}; known: {', '.join(get_args(MemoryKind))}"
+            )
+        if self.memory_size < 1:
+            raise ValueError(f"memory_size must be positive, got {self.memory_size}")
         if not self.noisy_sigma0 >= 0:
             raise ValueError(f"noisy_sigma0 must be at least 0, got {self.noisy_sigma0}")
 
@@ -312,8 +326,19 @@ def make_torso(
     return torso
 
 
+def make_memory(
+    config: NetworkConfig, in_features: int, *, generator: torch.Generator | None = None
+) -> Memory | None:
+    """Build and initialise the memory over `in_features` of a torso; None where there is none."""
+    if config.memory == "none":
+        return None
+    memory = Memory(config.memory, in_features, config.memory_size)
+    initialise(memory, config.initialisation, generator=generator)
+    return memory
+
+
 class QNetwork(nn.Module):
-    """Action values, or atoms of their distributions, from observations: a torso and a head."""
+    """Action values, or atoms of their distributions, from observations: torso, memory and head."""
 
     def __init__(
         self,
@@ -333,8 +358,9 @@ class QNetwork(nn.Module):
         self.num_actions = num_actions
         self.atoms = atoms
         self.torso = make_torso(config, observation_space, generator=generator)
+        self.memory = make_memory(config, self.torso.feature_size, generator=generator)
         self.head = QHead(
-            self.torso.feature_size,
+            self.torso.feature_size if self.memory is None else self.memory.size,
             num_actions,
             atoms,
             dueling=config.dueling,
@@ -343,9 +369,39 @@ class QNetwork(nn.Module):
         initialise(self.head, config.initialisation, generator=generator)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """(batch, *observation shape) -> (batch, actions, atoms) float32, under autocast too."""
+        """(batch, *observation shape) -> (batch, actions, atoms) float32, under autocast too.
+
+        For a network without memory.
+        """
         return self.head(self.torso(observations))
+
+    def unroll(
+        self, observations: Tensor, state: State = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run over time, with or without memory.
+
+        observations: (time, batch, *observation shape). state, starts: see `Memory.forward`.
+        Returns outputs (time, batch, actions, atoms) float32, and the state after the last.
+        """
+        features = unrolled_features(self.torso, self.memory, observations, state, starts)
+        outputs = self.head(features[0].flatten(0, 1))
+        return outputs.unflatten(0, observations.shape[:2]), features[1]
 
     def reset_noise(self, generator: torch.Generator | None = None) -> None:
         """Draw new noise in every noisy layer; does nothing in a network without them."""
         reset_noise(self, generator)
+
+
+def unrolled_features(
+    torso: nn.Module,
+    memory: Memory | None,
+    observations: Tensor,
+    state: State,
+    starts: Tensor | None,
+) -> tuple[Tensor, State]:
+    """What a head is given over time: features (time, batch, any), and the state after the last.
+
+    observations: (time, batch, *observation shape). state, starts: see `Memory.forward`.
+    """
+    features = torso(observations.flatten(0, 1)).unflatten(0, observations.shape[:2])
+    return (features, None) if memory is None else memory(features, state, starts)

@@ -22,7 +22,8 @@ from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 from torch import Tensor, nn
 
-from rlkit_agents.policy import Policy, State
+from rlkit_agents.memory import State
+from rlkit_agents.policy import Policy
 from rlkit_envs.atari import AtariProtocol
 
 TOTAL_TIMESTEPS = 10_000_000

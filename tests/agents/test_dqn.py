@@ -17,7 +17,7 @@ from torch import Tensor
 from rlkit_agents.algorithm import NonFiniteGradientError
 from rlkit_agents.dqn import DQN, DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig
+from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.replay import Batch
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step

@@ -14,7 +14,7 @@ from gymnasium.vector import SyncVectorEnv
 
 from rlkit_agents.dqn import DQN, DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig
+from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 from rlkit_agents.symmetry import Symmetry

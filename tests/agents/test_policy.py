@@ -15,8 +15,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
+from rlkit_agents.building import build_policy
+from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig, Policy, QPolicy, State, build_policy
+from rlkit_agents.policy import Policy
+from rlkit_agents.q_policy import HeadConfig, QPolicy
 
 FLAT = Box(-1, 1, (3,), np.float32)
 FRAMES = Box(0, 255, (2, 15, 15), np.uint8)

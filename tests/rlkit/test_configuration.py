@@ -15,7 +15,7 @@ from rlkit.environments import Environment, GymnasiumEnvironment
 from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe
 from rlkit_agents.dqn import DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig
+from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.symmetry import Symmetry
 from rlkit_envs.atari import AtariProtocol

@@ -16,8 +16,10 @@ from torch import Tensor
 from rlkit import evaluation
 from rlkit.environments import Environment, GymnasiumEnvironment, make_envs
 from rlkit.evaluation import EvaluationStopped, SpaceMismatchError, evaluate
+from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig, Policy, QPolicy, State
+from rlkit_agents.policy import Policy
+from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 CARTPOLE = GymnasiumEnvironment("CartPole-v1")

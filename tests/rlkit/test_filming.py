@@ -13,7 +13,7 @@ from rlkit.run_folder import Run
 from rlkit.training import train
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig
+from rlkit_agents.q_policy import HeadConfig
 from rlkit_envs.atari import AtariProtocol
 
 SHORT_BOXING = Recipe(

@@ -18,7 +18,7 @@ from rlkit.policy_file import PolicyFileError, read_policy_file, write_policy_fi
 from rlkit.recipes import RECIPES
 from rlkit.run_folder import Run, RunError
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig, QPolicy
+from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_envs.atari import AtariProtocol
 
 CARTPOLE = GymnasiumEnvironment("CartPole-v1", {"sutton_barto_reward": True})

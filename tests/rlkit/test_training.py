@@ -28,7 +28,7 @@ from rlkit.training import RecipeError, Training, resume, train
 from rlkit_agents.algorithm import NonFiniteGradientError
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig
+from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 from rlkit_envs.atari import AtariProtocol

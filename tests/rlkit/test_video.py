@@ -14,8 +14,10 @@ from PIL import Image
 from rlkit.drawing import Moment, Scene
 from rlkit.environments import GymnasiumEnvironment, make_envs, make_watchable
 from rlkit.video import record
+from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
-from rlkit_agents.policy import HeadConfig, Policy, QPolicy, State
+from rlkit_agents.policy import Policy
+from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 # imageio leaves its reading end of ffmpeg's pipes open.

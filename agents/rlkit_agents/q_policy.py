@@ -1,0 +1,138 @@
+"""The policy of value-based agents: it takes the action whose value is the highest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+
+from rlkit_agents.heads import categorical_values, quantile_values
+from rlkit_agents.memory import State
+from rlkit_agents.networks import NetworkConfig, QNetwork
+from rlkit_agents.noisy import NoisyLinear
+from rlkit_agents.policy import Policy
+from rlkit_agents.precision import Precision, autocast
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """How the value of an action is represented."""
+
+    kind: Literal["expected", "quantile", "categorical"] = "quantile"
+    """The expected return; its quantiles (QR-DQN, Dabney 2018); a histogram of it (C51, Bellemare
+    2017)."""
+    atoms: int = 32
+    """Quantiles or histogram bins for each action; 200 in QR-DQN, 51 in C51; not for `expected`."""
+    value_min: float = -10.0
+    """Return at the histogram's first bin; C51's paper: -10 with rewards clipped to 1."""
+    value_max: float = 10.0
+    """Return at the histogram's last bin."""
+
+    def __post_init__(self) -> None:
+        if self.kind != "expected" and self.atoms < 2:
+            raise ValueError(f"a {self.kind} head needs at least 2 atoms, got {self.atoms}")
+        if self.value_min >= self.value_max:
+            raise ValueError(f"value_min {self.value_min} is not below value_max {self.value_max}")
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network gives for each action."""
+        return 1 if self.kind == "expected" else self.atoms
+
+    def support(self, device: torch.device) -> Tensor:
+        """(atoms,) returns at the histogram's bins."""
+        return torch.linspace(self.value_min, self.value_max, self.atoms, device=device)
+
+    def q_values(self, outputs: Tensor) -> Tensor:
+        """Expected returns (batch, actions) from the network's outputs (batch, actions, atoms)."""
+        if self.kind == "categorical":
+            return categorical_values(outputs, self.support(outputs.device))
+        return quantile_values(outputs)
+
+
+class QPolicy(Policy):
+    """Takes the action of the highest value, with or without memory.
+
+    When not deterministic, it takes a random action with probability `epsilon`.
+    Raises ValueError for an action space that is not Discrete, or does not count from 0.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        network: NetworkConfig,
+        head: HeadConfig,
+        *,
+        epsilon: float = 0.001,
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        if not isinstance(action_space, gym.spaces.Discrete) or action_space.start != 0:
+            raise ValueError(
+                f"a value-based policy chooses among finitely many actions and needs a Discrete "
+                f"action space that counts from 0; got {action_space}"
+            )
+        self.head = head
+        self.epsilon = epsilon
+        self.precision: Precision = precision
+        self.network_config = network
+        self.network = QNetwork(observation_space, int(action_space.n), head.outputs, network)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {
+            "policy": "QPolicy",
+            "network": asdict(self.network_config),
+            "head": asdict(self.head),
+            "epsilon": self.epsilon,
+            "precision": self.precision,
+        }
+
+    def eval_with_noise(self) -> None:
+        """Switch to evaluation mode, without dropout, but leave noisy layers noisy."""
+        self.eval()
+        if self.network_config.noisy:
+            for module in self.modules():
+                if isinstance(module, NoisyLinear):
+                    module.train()
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The outputs (batch, actions, atoms), float32, of a network without memory."""
+        with autocast(self.precision, observations.device):
+            return self.network(observations)
+
+    def unroll(
+        self, observations: Tensor, state: State = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The network's outputs (time, batch, actions, atoms), float32, and the state after them.
+
+        observations: (time, batch, *observation_shape). state, starts: see `Memory.forward`.
+        """
+        with autocast(self.precision, observations.device):
+            return self.network.unroll(observations, state, starts)
+
+    def q_values(self, observations: Tensor, state: State = None) -> Tensor:
+        """Expected returns (batch, actions), float32, of observations that follow on `state`."""
+        return self._q_values_and_state(observations, state)[0]
+
+    def _q_values_and_state(self, observations: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.network.memory is None:
+            return self.head.q_values(self(observations)), None
+        outputs, state = self.unroll(observations.unsqueeze(0), state)
+        return self.head.q_values(outputs.squeeze(0)), state
+
+    def act(
+        self, observations: Tensor, state: State = None, deterministic: bool = True
+    ) -> tuple[Tensor, State]:
+        values, state = self._q_values_and_state(observations, state)
+        actions = values.argmax(-1)
+        if not deterministic and self.epsilon > 0:
+            assert isinstance(self.action_space, gym.spaces.Discrete)
+            explores = torch.rand(actions.shape, device=actions.device) < self.epsilon
+            random = torch.randint_like(actions, int(self.action_space.n))
+            actions = torch.where(explores, random, actions)
+        return actions, state

@@ -1,0 +1,38 @@
+"""Which algorithm a configuration stands for."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import torch
+
+from rlkit.seeds import Seeds
+from rlkit_agents.algorithm import Algorithm
+from rlkit_agents.dqn import DQN, DQNConfig
+
+AlgorithmConfig = DQNConfig
+"""A configuration from which `make_algorithm` builds."""
+
+
+def make_algorithm(
+    config: AlgorithmConfig,
+    observation_space: gym.Space,
+    action_space: gym.Space,
+    num_envs: int,
+    seeds: Seeds,
+    device: torch.device | str = "cpu",
+) -> Algorithm:
+    """The algorithm that `config` configures, for single environments with the given spaces.
+
+    Raises ValueError where the configuration does not fit the spaces, ImportError without a package
+    that it needs.
+    """
+    return DQN(
+        config,
+        observation_space,
+        action_space,
+        num_envs,
+        exploration_seed=seeds.exploration,
+        replay_seed=seeds.replay,
+        initialisation_seed=seeds.initialisation,
+        device=device,
+    )
