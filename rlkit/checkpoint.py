@@ -34,6 +34,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from rlkit.nested_state import join_state, split_state
+from rlkit.whole_files import flush, whole_file
 
 FORMAT_VERSION = 1
 _ROWS_PER_WRITE = 128  # at 64 environments and 84x84 pixels, 58 MB
@@ -187,8 +188,8 @@ class CheckpointStore:
                 rows = history.export_rows(a, b)
                 self._rows_to_save = (b, span[1])
                 file = self._rows_folder / f"rows-{a}-{b}.safetensors"
-                _replace(file, lambda path, rows=rows: save_arrays(rows, path))
-            _flush(self._rows_folder)
+                with whole_file(file) as beside:
+                    save_arrays(rows, beside)
             known = self._known_digests()
             for file, (_, b) in self._row_files().items():
                 if b > span[0]:
@@ -198,7 +199,7 @@ class CheckpointStore:
         try:
             beside.mkdir()
             save_file(tensors, beside / "state.safetensors")
-            _flush(beside / "state.safetensors")
+            flush(beside / "state.safetensors")
             files[f"{step}/state.safetensors"] = _digest_of_file(beside / "state.safetensors")
             manifest = {
                 "format_version": FORMAT_VERSION,
@@ -209,11 +210,11 @@ class CheckpointStore:
             }
             manifest["sha256"] = _digest_of_json(manifest)
             (beside / "state.json").write_text(json.dumps(manifest))
-            _flush(beside / "state.json")
+            flush(beside / "state.json")
             if step in self.steps():
                 self._remove(step)
             os.replace(beside, self.folder / str(step))
-            _flush(self.folder)
+            flush(self.folder)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -300,27 +301,6 @@ class CheckpointStore:
             expected = b
         if expected != end:
             raise ValueError(f"replay rows {expected} to {end} are missing")
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and rename it, so that it is whole or not there."""
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        write(beside)
-        _flush(beside)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _flush(path: Path) -> None:
-    """Make sure that what was written is on the disk before anything refers to it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest_of_file(path: Path) -> str:

@@ -11,10 +11,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import safetensors.torch
@@ -22,6 +20,8 @@ import torch
 from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from rlkit.whole_files import whole_file
 
 FORMAT_VERSION = 1
 METADATA_KEY = "rlkit"
@@ -170,19 +170,12 @@ def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 def _replace_file(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with whole_file(path) as beside:
+            beside.write_bytes(data)
     except OSError as error:
         # A full disk is noticed in write(), which does not know the name of the file.
         raise OSError(error.errno, _reason(error), str(path)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _reason(error: OSError) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from rlkit.configuration import ConfigurationError, from_json, to_json
 from rlkit.environments import environment_id
 from rlkit.recipes import Recipe
+from rlkit.whole_files import whole_file
 
 FORMAT_VERSION = 1
 _PACKAGES = ("rlkit", "torch", "numpy", "gymnasium", "ale-py", "safetensors")
@@ -150,9 +151,8 @@ class Run:
         return configuration
 
     def _write_configuration(self, configuration: dict[str, Any]) -> None:
-        beside = self.config_file.with_suffix(".partial")
-        beside.write_text(json.dumps(configuration, indent=2) + "\n")
-        os.replace(beside, self.config_file)
+        with whole_file(self.config_file) as beside:
+            beside.write_text(json.dumps(configuration, indent=2) + "\n")
 
 
 def provenance() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from PIL import Image
 from rlkit.drawing import Moment, Scene
 from rlkit.environments import Environment, environment_id, make_watchable
 from rlkit.evaluation import check_spaces
+from rlkit.whole_files import whole_file
 from rlkit_agents.memory import State
 from rlkit_agents.policy import Policy
 
@@ -174,16 +175,17 @@ def _encoder(
     import imageio_ffmpeg
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
     command = [
         *(imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}"),
         *("-r", f"{frames_per_second:g}", "-i", "-", *_ENCODERS[path.suffix.lower()].split()),
-        os.fspath(beside),
     ]
-    with tempfile.TemporaryFile() as messages:
+    with whole_file(path) as beside, tempfile.TemporaryFile() as messages:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages
+            [*command, os.fspath(beside)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
         )
         assert process.stdin is not None
         pipe = process.stdin
@@ -206,11 +208,9 @@ def _encoder(
                 pipe.close()
             if process.wait() != 0:
                 raise failure()
-            os.replace(beside, path)
         except BaseException:
             process.kill()
             process.wait()
             with suppress(BrokenPipeError):
                 pipe.close()
-            beside.unlink(missing_ok=True)
             raise

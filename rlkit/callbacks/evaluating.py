@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rlkit.evaluation import Evaluation, EvaluationStopped, evaluate
 from rlkit.policies import load_policy, save_policy
 from rlkit.seeds import integer_seed
 from rlkit.training import Training
+from rlkit.whole_files import whole_file
 from rlkit_agents.policy import Policy
 from rlkit_agents.step import Step
 
@@ -119,6 +119,5 @@ class Evaluating(Callback):
 def _keep_lines(path: Path, count: int) -> None:
     """Drop what was written after the checkpoint that a training goes on from."""
     lines = path.read_text().splitlines(keepends=True)[:count]
-    beside = path.with_suffix(".partial")
-    beside.write_text("".join(lines))
-    os.replace(beside, path)
+    with whole_file(path) as beside:
+        beside.write_text("".join(lines))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlkit import checkpoint
+from rlkit import checkpoint, whole_files
 from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit_agents.replay import Replay
 
@@ -308,7 +308,8 @@ class Operations:
         for holder, name in (
             (checkpoint, "save_file"),
             (checkpoint, "save_arrays"),
-            (checkpoint, "_flush"),
+            (checkpoint, "flush"),
+            (whole_files, "flush"),
             (os, "replace"),
             (Path, "write_text"),
             (Path, "mkdir"),

@@ -16,7 +16,7 @@ from rlkit.run_folder import Run
 
 KILLED_AT = """
 import os, shutil, signal, sys
-import rlkit.checkpoint, rlkit.training
+import rlkit.checkpoint, rlkit.training, rlkit.whole_files
 from rlkit.callbacks.callback import Callback
 from rlkit.cli.main import main
 
@@ -38,8 +38,8 @@ if where == "step":
     usual = rlkit.training._standard_callbacks
     rlkit.training._standard_callbacks = lambda: [Killer(), *usual()]
 elif where == "writing":  # the file is written, and neither safe on the disk nor in its place
-    flush = rlkit.checkpoint._flush
-    rlkit.checkpoint._flush = killing_when(flush, lambda path: detail in str(path))
+    for module in (rlkit.checkpoint, rlkit.whole_files):
+        module.flush = killing_when(module.flush, lambda path: detail in str(path))
 elif where == "removing":  # the new checkpoint is in its place, the old one about to be deleted
     shutil.rmtree = killing_when(
         shutil.rmtree, lambda path, *rest: detail in str(path) and os.path.exists(path)

@@ -204,7 +204,7 @@ def test_writing_to_a_folder_that_is_missing(tmp_path: Path) -> None:
 def test_writing_over_a_folder(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_policy_file(tmp_path, HEADER, {})
-    assert list(tmp_path.parent.glob(".*.tmp")) == []
+    assert list(tmp_path.parent.glob(".*.partial")) == []
 
 
 def test_bad_headers_are_not_written(tmp_path: Path) -> None:
