@@ -34,6 +34,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from rlkit.nested_state import join_state, split_state
+from rlkit.reasons import reason_of
 from rlkit.whole_files import flush, whole_file
 
 FORMAT_VERSION = 1
@@ -120,7 +121,9 @@ class CheckpointStore:
             self._thread = None
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise CheckpointError(f"cannot save a checkpoint in {self.folder}: {_reason(failure)}")
+            raise CheckpointError(
+                f"cannot save a checkpoint in {self.folder}: {reason_of(failure)}"
+            )
 
     @property
     def failed(self) -> bool:
@@ -151,9 +154,8 @@ class CheckpointStore:
             if history is not None:
                 self._load_rows(manifest, history)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            reason = _reason(error)
             raise CheckpointError(
-                f"checkpoint {step} in {self.folder} is damaged: {reason}{hint}"
+                f"checkpoint {step} in {self.folder} is damaged: {reason_of(error)}{hint}"
             ) from error
         return Checkpoint(step, state)
 
@@ -296,7 +298,7 @@ class CheckpointStore:
             except (KeyError, ValueError) as error:
                 raise CheckpointError(
                     f"checkpoint {manifest['step']} in {self.folder} does not fit the run's "
-                    f"configuration: {_reason(error)}"
+                    f"configuration: {reason_of(error)}"
                 ) from error
             expected = b
         if expected != end:
@@ -310,9 +312,3 @@ def _digest_of_file(path: Path) -> str:
 
 def _digest_of_json(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -21,6 +21,7 @@ from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rlkit.reasons import reason_of
 from rlkit.whole_files import whole_file
 
 FORMAT_VERSION = 1
@@ -73,7 +74,7 @@ def read_policy_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict
             # The clones do not depend on the file, which may go away later.
             tensors = {name: tensor.clone() for name, tensor in mapped.items()}
     except OSError as error:
-        raise PolicyFileError(f"{path}: cannot be read: {_reason(error)}") from error
+        raise PolicyFileError(f"{path}: cannot be read: {reason_of(error)}") from error
     except SafetensorError as error:
         raise PolicyFileError(f"{path}: damaged, or not a policy file ({error})") from error
     if header.get("sha256") != digest:
@@ -175,11 +176,7 @@ def _replace_file(path: Path, data: bytes) -> None:
             beside.write_bytes(data)
     except OSError as error:
         # A full disk is noticed in write(), which does not know the name of the file.
-        raise OSError(error.errno, _reason(error), str(path)) from error
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _bound_to_json(bound: np.ndarray) -> Any:
