@@ -13,9 +13,10 @@ batches; a dueling network shares its dense layer between the streams.
 from __future__ import annotations
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -30,7 +31,7 @@ from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_agents.replay import Batch, Replay
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
-from rlkit_agents.symmetry import Symmetry
+from rlkit_agents.symmetry import Symmetry, mirror_shares
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,30 @@ def rainbow(**changes: Any) -> DQNConfig:
     return DQNConfig(**(settings | changes))
 
 
+_Outputs: TypeAlias = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Transitions:
+    """A batch on the device, with its mirrored share."""
+
+    batch: Batch
+    observations: Tensor
+    a_tm1: Tensor
+    r_t: Tensor
+    discount_t: Tensor
+    next_observations: Tensor
+
+
+class _InTurn:
+    """Stands in for a thread where one would not help: what is submitted is done at once."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
 class DQN:
     """Learns a `QPolicy` from a stream of steps.
 
@@ -186,7 +211,7 @@ class DQN:
         # On a processor the passes without gradient run beside the one with gradient. Dropout
         # draws from one global stream, whose order two threads would leave to chance.
         overlaps = self.device.type == "cpu" and config.network.dropout == 0
-        self._beside = ThreadPoolExecutor(1, "dqn") if overlaps else None
+        self._beside = ThreadPoolExecutor(1, "dqn") if overlaps else _InTurn()
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
             lr=config.learning_rate,
@@ -279,24 +304,74 @@ class DQN:
         the weights change, when the loss or a gradient is not finite.
         """
         metrics: dict[str, Tensor | float] = {}
-        while self._samples_due >= self.config.batch_size and self.replay.can_sample(
-            self.config.batch_size
-        ):
+        ahead: tuple[Future[_Transitions], Future[_Outputs]] | None = None
+        while self._is_due():
             self._samples_due -= self.config.batch_size
-            metrics = self._learn()
+            self.policy.train()
+            if ahead is None:
+                if self.config.network.noisy:
+                    self.policy.network.reset_noise(self._noise)
+                    self.target.network.reset_noise(self._noise)
+                transitions = self._draw(self.updates)
+                outputs = self._beside.submit(self._without_gradient, transitions)
+            else:
+                transitions, outputs = ahead[0].result(), ahead[1]
+            ahead = self._look_ahead() if self._is_due() else None
+            metrics = self._learn(transitions, outputs)
         return metrics
 
-    def _learn(self) -> dict[str, Tensor | float]:
+    def _is_due(self) -> bool:
+        batch_size = self.config.batch_size
+        return self._samples_due >= batch_size and self.replay.can_sample(batch_size)
+
+    def _look_ahead(self) -> tuple[Future[_Transitions], Future[_Outputs]] | None:
+        """Begin the gradient step after this one, unless this one changes what it begins with."""
+        config = self.config
+        copies_target = (self.updates + 1) % config.target_update_every == 0
+        if copies_target or config.double or config.network.noisy or config.priority_exponent > 0:
+            return None
+        drawn = self._beside.submit(self._draw, self.updates + 1)
+        return drawn, self._beside.submit(lambda: self._without_gradient(drawn.result()))
+
+    def _draw(self, update: int) -> _Transitions:
+        """A batch for the gradient step number `update`."""
         config = self.config
         batch = self.replay.sample(
             config.batch_size, importance_exponent=config.importance_exponent.at(self.steps)
         )
-        self.policy.train()
-        if config.network.noisy:
-            self.policy.network.reset_noise(self._noise)
-            self.target.network.reset_noise(self._noise)
-        loss, errors, q_values = self._loss(batch)
-        weights = torch.from_numpy(batch.weights).to(self.device)
+        observations = torch.from_numpy(batch.observations).to(self.device)
+        next_observations = torch.from_numpy(batch.next_observations).to(self.device)
+        mirror_shares(config.symmetries, update, (observations, next_observations), batch.actions)
+        return _Transitions(
+            batch,
+            observations,
+            torch.from_numpy(batch.actions).to(self.device),
+            torch.from_numpy(batch.returns).to(self.device),
+            torch.from_numpy(batch.bootstrap_discounts).to(self.device),
+            next_observations,
+        )
+
+    def _without_gradient(self, transitions: _Transitions) -> _Outputs:
+        """The outputs that a target is made of, each (batch, actions, atoms).
+
+        First the target network's of the next observations. Then, for Munchausen, the target
+        network's of the observations; else those that choose the next action.
+        """
+        with torch.no_grad():
+            q_t_value = self.target(transitions.next_observations)
+            if self.config.munchausen:
+                return q_t_value, self.target(transitions.observations)
+            if self.config.double:
+                return q_t_value, self.policy(transitions.next_observations)
+            return q_t_value, q_t_value
+
+    def _learn(
+        self, transitions: _Transitions, outputs: Future[_Outputs]
+    ) -> dict[str, Tensor | float]:
+        """Take a gradient step, given the transitions and what a target is made of."""
+        config = self.config
+        loss, errors, q_values = self._loss(transitions, outputs)
+        weights = torch.from_numpy(transitions.batch.weights).to(self.device)
         objective = (weights * loss).mean()
         if config.l1 or config.l2:
             parameters = list(self.policy.parameters())
@@ -317,7 +392,7 @@ class DQN:
         if self.updates % config.target_update_every == 0:
             self.target.load_state_dict(self.policy.state_dict())
         if config.priority_exponent > 0:
-            self.replay.update_priorities(batch.indices, errors.cpu().numpy())
+            self.replay.update_priorities(transitions.batch.indices, errors.cpu().numpy())
         return {
             "loss": objective.detach(),
             "td_error": errors.mean(),
@@ -330,23 +405,14 @@ class DQN:
             "updates": float(self.updates),
         }
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(
+        self, transitions: _Transitions, outputs: Future[_Outputs]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Losses, priorities and values of the actions taken, each (batch,)."""
         config = self.config
-        observations = torch.from_numpy(batch.observations).to(self.device)
-        next_observations = torch.from_numpy(batch.next_observations).to(self.device)
-        if config.symmetries:
-            self._mirror_some(observations, next_observations, batch.actions)
-        a_tm1 = torch.from_numpy(batch.actions).to(self.device)
-        r_t = torch.from_numpy(batch.returns).to(self.device)
-        discount_t = torch.from_numpy(batch.bootstrap_discounts).to(self.device)
-        if self._beside is None:
-            q_tm1 = self.policy(observations)
-            q_t_value, extra = self._without_gradient(observations, next_observations)
-        else:
-            pending = self._beside.submit(self._without_gradient, observations, next_observations)
-            q_tm1 = self.policy(observations)
-            q_t_value, extra = pending.result()
+        a_tm1, r_t, discount_t = transitions.a_tm1, transitions.r_t, transitions.discount_t
+        q_tm1 = self.policy(transitions.observations)
+        q_t_value, extra = outputs.result()
         scalar = config.head.kind == "expected"
         if scalar:
             q_tm1, q_t_value, extra = (output.squeeze(-1) for output in (q_tm1, q_t_value, extra))
@@ -377,35 +443,6 @@ class DQN:
             outputs = q_tm1.unsqueeze(-1) if scalar else q_tm1
             values = config.head.q_values(outputs).gather(1, a_tm1.unsqueeze(1)).squeeze(1)
         return result.loss, result.priority, values
-
-    def _without_gradient(
-        self, observations: Tensor, next_observations: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The outputs that a target is made of, each (batch, actions, atoms).
-
-        First the target network's of the next observations. Then, for Munchausen, the target
-        network's of the observations; else those that choose the next action.
-        """
-        with torch.no_grad():
-            q_t_value = self.target(next_observations)
-            if self.config.munchausen:
-                return q_t_value, self.target(observations)
-            return q_t_value, self.policy(next_observations) if self.config.double else q_t_value
-
-    def _mirror_some(
-        self, observations: Tensor, next_observations: Tensor, actions: np.ndarray
-    ) -> None:
-        """Mirror an equal share of the batch by each symmetry, in place, and leave one as it is.
-
-        The shares are interleaved and take turns from update to update: a prioritised batch lies
-        in the order of the replay, and would give a transition the same mirror every time.
-        """
-        shares = len(self.config.symmetries) + 1
-        for i, symmetry in enumerate(self.config.symmetries):
-            share = slice((self.updates + i) % shares, None, shares)
-            observations[share] = symmetry.observations(observations[share])
-            next_observations[share] = symmetry.observations(next_observations[share])
-            actions[share] = symmetry.mirrored_actions(actions[share])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the replay's rows, as nested plain data, arrays and tensors.

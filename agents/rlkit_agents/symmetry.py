@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,3 +50,23 @@ class Symmetry:
     def mirrored_actions(self, actions: np.ndarray) -> np.ndarray:
         """What the actions (batch,) become in the mirror."""
         return np.asarray(self.actions)[actions]
+
+
+def mirror_shares(
+    symmetries: Sequence[Symmetry],
+    turn: int,
+    observations: Sequence[Tensor],
+    actions: np.ndarray,
+) -> None:
+    """Mirror an equal share of a batch by each symmetry, in place, and leave one as it is.
+
+    The shares are interleaved and take turns as `turn` counts up: a prioritised batch lies in the
+    order of the replay, and would give a transition the same mirror every time.
+    observations: each (batch, ..., height, width). actions: (batch,) integers.
+    """
+    shares = len(symmetries) + 1
+    for i, symmetry in enumerate(symmetries):
+        share = slice((turn + i) % shares, None, shares)
+        for pictures in observations:
+            pictures[share] = symmetry.observations(pictures[share])
+        actions[share] = symmetry.mirrored_actions(actions[share])
