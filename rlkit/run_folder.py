@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +59,11 @@ class Run:
     def videos(self) -> Path:
         """Holds recorded episodes."""
         return self.path / "videos"
+
+    @property
+    def _lock_file(self) -> Path:
+        """Locked while the run is trained; holds the number of the process that does it."""
+        return self.path / ".lock"
 
     @classmethod
     def create(cls, recipe: Recipe, root: Path | str = "runs") -> Run:
@@ -131,6 +138,42 @@ class Run:
             return []
         except (OSError, ValueError) as error:
             raise RunError(f"cannot read {self.evaluations_file}: {error}") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep others from training this run meanwhile; whoever only reads it needs no lock.
+
+        The system takes the lock back with the process, however that ends. Systems and disks that
+        know no such locks go without. Raises RunError where another training holds it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        try:
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise RunError(f"cannot write {self._lock_file}: {error.strerror}") from error
+        try:
+            with suppress(OSError):  # some disks, as on networks, know no locks
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    holder = os.read(descriptor, 32).decode(errors="replace").strip()
+                    process = f"process {holder}" if holder else "another process"
+                    raise RunError(
+                        f"{self.path} is being trained by {process}; "
+                        "wait for its end or stop it first"
+                    ) from None
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, b"%d\n" % os.getpid())
+            yield
+        finally:
+            with suppress(OSError):
+                # Closing is not enough where a process that was forked meanwhile still runs.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
     def discard(self) -> None:
         """Remove the folder and what is in it, as far as that is possible."""

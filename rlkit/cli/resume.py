@@ -38,6 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     """Resume as `arguments` say."""
     options = parse(ResumeOptions, arguments, "resume")
     run = Run.open(options.run)
+    with run.lock():
+        pass  # one that is being trained has nothing to say but that, whatever it has saved so far
     before = run.recipe()
     with blaming_user(ValueError):
         recipe = _changed(before, options)

@@ -266,6 +266,21 @@ def test_a_finished_run_goes_on_only_with_a_larger_budget(
     assert [line["step"] for line in finished.evaluations() if not line["final"]][-1] == 1400
 
 
+def test_a_run_that_is_being_trained_can_be_read_but_not_resumed(
+    finished: Run, capsys: pytest.CaptureFixture[str]
+):
+    before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
+    with finished.lock():
+        assert main(["evaluate", str(finished.path), "--episodes=1"]) == 0
+        assert main(["compare", str(finished.path), str(finished.path)]) == 0
+        assert main(["list", "runs", f"--runs={finished.path.parent.parent}"]) == 0
+        capsys.readouterr()
+        assert main(["resume", str(finished.path), "--steps", "1400"]) == 2
+    assert f"{finished.path} is being trained by process" in mistake(capsys)
+    assert {path: path.read_bytes() for path in before} == before
+    assert main(["resume", str(finished.path), "--steps", "1400"]) == 0
+
+
 def test_a_run_without_a_checkpoint_begins_again(finished: Run, capsys: pytest.CaptureFixture[str]):
     shutil.rmtree(finished.checkpoints)
     assert main(["resume", str(finished.path)]) == 2
