@@ -78,12 +78,21 @@ def load_policy(path: Path, device: torch.device | str = "cpu") -> LoadedPolicy:
 
 
 def find_policy(name: str) -> Path:
-    """The policy file that a run folder, a file or a recipe's name stands for.
+    """The policy file that a recipe's name, a run folder or a file stands for.
 
-    A run stands for its best policy, a recipe for the policy that ships with it. Raises
-    ValueError where there is none.
+    A recipe stands for the policy that ships with it, a run for its best. A recipe's name always
+    means the recipe; a folder or file of that name in the current folder is reached as `./name`.
+    Raises ValueError where there is none, RunError for a folder that is no run.
     """
     path = Path(name)
+    if name in RECIPES:
+        shipped = Path(str(resources.files("rlkit_agents"))) / "policies" / f"{name}.safetensors"
+        if shipped.is_file():
+            return shipped
+        here = f" (what lies here is ./{name})" if path.exists() else ""
+        raise ValueError(
+            f"no policy ships with recipe {name!r}{here}; train one: rlkit train {name}"
+        )
     if path.is_dir():
         run = Run.open(path)
         for file in (run.policies / "best.safetensors", run.policies / "last.safetensors"):
@@ -92,9 +101,4 @@ def find_policy(name: str) -> Path:
         raise ValueError(f"{name} has no saved policy yet")
     if path.is_file():
         return path
-    if name in RECIPES:
-        shipped = Path(str(resources.files("rlkit_agents"))) / "policies" / f"{name}.safetensors"
-        if shipped.is_file():
-            return shipped
-        raise ValueError(f"no policy ships with recipe {name!r}; train one: rlkit train {name}")
     raise ValueError(f"{name!r} is no run folder, no policy file and no recipe")

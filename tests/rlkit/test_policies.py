@@ -192,14 +192,40 @@ def test_a_file_stands_for_itself(tmp_path: Path):
 def test_a_recipe_stands_for_the_policy_that_ships_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.chdir(tmp_path)  # where no folder is called like a recipe
     monkeypatch.setattr(policies.resources, "files", lambda package: tmp_path / package)
     shipped = tmp_path / "rlkit_agents" / "policies" / "boxing.safetensors"
     with pytest.raises(ValueError, match=r"no policy ships .* 'boxing'.*rlkit train boxing"):
         find_policy("boxing")
+    (tmp_path / "boxing").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"'boxing' \(what lies here is \./boxing\); train one"):
+        find_policy("boxing")
     shipped.parent.mkdir(parents=True)
     shipped.touch()
     assert find_policy("boxing") == shipped
+
+
+@pytest.mark.parametrize("kind", ["run", "file", "other folder"])
+def test_a_recipe_s_name_means_the_recipe_whatever_lies_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    monkeypatch.chdir(tmp_path)
+    expected = Path("boxing")
+    if kind == "run":
+        Run.create(RECIPES["cartpole"], tmp_path / "runs").path.rename("boxing")
+        expected = Path("boxing/policies/best.safetensors")
+        save_policy(mlp_policy(), expected, CARTPOLE, {})
+    elif kind == "file":
+        Path("boxing").touch()
+    else:
+        Path("boxing").mkdir()
+    shipped = find_policy("boxing")
+    assert load_policy(shipped).header["provenance"]["recipe"] == "boxing"
+    if kind == "other folder":
+        with pytest.raises(RunError, match="is not a run folder"):
+            find_policy("./boxing")
+    else:
+        assert find_policy("./boxing") == expected
 
 
 def test_nonsense_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
