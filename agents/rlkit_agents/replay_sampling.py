@@ -1,4 +1,4 @@
-"""Which transitions of a replay are drawn: all alike, or by their priority.
+"""What a replay draws, transitions or sequences: all alike, or by their priority.
 
 A sampler knows slots (positions in the ring), and which of them can be sampled at present; what
 lies there is left to `replay`.
@@ -169,3 +169,42 @@ class PrioritisedSampler:
         self._tree.set_all(masses)
         self._max_priority = float(state["max_priority"])
         self._count = int(sampleable.sum())
+
+
+def make_sampler(num_slots: int, priority_exponent: float) -> Sampler:
+    """A sampler of `num_slots` slots, uniform where the exponent is 0."""
+    if priority_exponent > 0:
+        return PrioritisedSampler(num_slots, priority_exponent)
+    return UniformSampler(num_slots)
+
+
+def change_priorities(
+    sampler: Sampler,
+    num_slots: int,
+    present: range,
+    indices: npt.ArrayLike,
+    priorities: npt.ArrayLike,
+) -> None:
+    """Give what was sampled a priority, commonly the absolute error of its value.
+
+    present: absolute indices that are still there, each in the slot `index % num_slots`.
+    indices: (batch,), absolute; those before `present`, overwritten since, are passed over, and of
+        a repeated one the last priority stays.
+    priorities: (batch,), finite and not negative.
+    Raises ValueError for other priorities, other shapes, and a sampler that is uniform.
+    """
+    if not isinstance(sampler, PrioritisedSampler):
+        raise ValueError("this replay samples uniformly (priority_exponent is 0)")
+    indices = np.asarray(indices, np.int64)
+    priorities = np.asarray(priorities, np.float64)
+    if indices.ndim != 1 or priorities.shape != indices.shape:
+        raise ValueError(
+            f"indices and priorities must have one shape (batch,), "
+            f"not {indices.shape} and {priorities.shape}"
+        )
+    never = (indices < 0) | (indices >= present.stop)
+    if never.any():
+        raise ValueError(f"there has never been a transition {indices[never][0]}")
+    # What was overwritten since must not pass its priority on to what took its place.
+    there = indices >= present.start
+    sampler.update(indices[there] % num_slots, priorities[there])
