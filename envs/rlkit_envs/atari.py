@@ -168,6 +168,7 @@ class AtariEnvs(VectorEnv):
     step, `unclipped_rewards` (num_envs,) float32 and `episode_counts`: name -> (num_envs,) float64
     of what the game's rules count, meaningful where an episode ended in this step.
     `metadata["episode_counts"]` gives the unit of each; both are empty for most games.
+    `metadata["partial_resets"]` says that `reset` takes a mask of environments.
     """
 
     def __init__(
@@ -218,6 +219,7 @@ class AtariEnvs(VectorEnv):
         self._counts = counts(num_envs) if counts else None
         self.metadata = {
             "autoreset_mode": AutoresetMode.NEXT_STEP,
+            "partial_resets": True,
             "episode_counts": dict(counts.UNITS) if counts else {},
         }
         self._ended: NDArray[np.bool_] | None = None  # by the step before; None until reset
@@ -232,13 +234,16 @@ class AtariEnvs(VectorEnv):
         `numpy.random.SeedSequence`, so that neighbouring seeds share no emulator; an array
         (num_envs,) of integers from 0 to 2**31 - 1 gives the emulators those seeds as they are;
         None goes on with the random numbers as they are.
-        options: there are none.
-        Returns observations and info. Raises ValueError for a seed out of range or shape, or if
-        options are given.
+        options: `{"reset_mask": mask}` starts new episodes only where mask (num_envs,) bool is
+        True, without a seed; the others stay as they are and show their last observation again. An
+        environment that has just ended thereby needs no reset step. There are no other options.
+        Returns observations and info. Raises ValueError for a seed out of range or shape and for
+        options that make no sense, ResetNeeded for a mask before the first reset, RuntimeError for
+        one while a step is under way.
         """
-        if options:
-            raise ValueError(f"AtariEnvs takes no reset options, got {options!r}")
         emulators = self._open_emulators()
+        if options:
+            return self._reset_some(self._reset_mask(options, seed))
         seeds = None if seed is None else self._emulator_seeds(seed)
         if self._stepping:
             self._stepping = False
@@ -248,6 +253,29 @@ class AtariEnvs(VectorEnv):
         if self._counts is not None:
             self._counts.clear(~self._ended)
         return observations, info
+
+    def _reset_some(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        if self._ended is None:
+            raise ResetNeeded("reset all environments before some of them")
+        if self._stepping:
+            raise RuntimeError("call recv() for the step under way before resetting some")
+        observations, info = self._open_emulators().reset(options={"reset_mask": mask})
+        self._ended = self._ended & ~mask
+        if self._counts is not None:
+            self._counts.clear(mask)
+        return observations, info
+
+    def _reset_mask(self, options: dict[str, Any], seed: Any) -> NDArray[np.bool_]:
+        mask = options.get("reset_mask")
+        if set(options) != {"reset_mask"} or not isinstance(mask, np.ndarray):
+            raise ValueError(f"the only reset option is an array reset_mask, got {options!r}")
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(
+                f"reset_mask must be bool of shape ({self.num_envs},), somewhere True, not {mask!r}"
+            )
+        if seed is not None:
+            raise ValueError(f"a seed starts all environments; with a reset_mask got seed {seed!r}")
+        return mask
 
     def step(self, actions: NDArray[np.integer]) -> StepResult:
         """`send`, then `recv`."""

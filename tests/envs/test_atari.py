@@ -181,6 +181,46 @@ def test_noops_vary_the_starts_up_to_the_maximum():
     envs.close()
 
 
+def test_environments_reset_one_by_one_play_on_as_under_autoreset():
+    """Resetting what has ended leaves out reset steps, and changes nothing else."""
+    protocol = dataclasses.replace(TINY, height=42, width=42, max_frames=48, max_noops=5)
+    autoreset, masked = AtariEnvs(protocol, 3), AtariEnvs(protocol, 3)
+    seen: dict[AtariEnvs, list[list]] = {}
+    for envs in (autoreset, masked):
+        observations, _ = envs.reset(seed=5)
+        # Broken off at different times, so that the environments end at different times too.
+        for env in range(2):
+            envs.step(np.array([2, 3, 4]))
+            observations, _ = envs.reset(options={"reset_mask": np.arange(3) == env})
+        rows = seen[envs] = [[observations[env]] for env in range(3)]
+        actions = [np.random.default_rng(env) for env in range(3)]
+        ended = np.zeros(3, bool)
+        for _ in range(60):
+            chosen = [0 if ended[env] else actions[env].integers(18) for env in range(3)]
+            observations, rewards, terminated, truncated, info = envs.step(np.array(chosen))
+            counts = info["episode_counts"]["hits_landed"]
+            for env in np.flatnonzero(~ended):
+                rows[env] += [rewards[env], truncated[env], counts[env]]
+                if not truncated[env]:
+                    rows[env].append(observations[env])
+            for env in np.flatnonzero(ended):
+                rows[env].append(observations[env])
+            ended = terminated | truncated
+            if envs is masked and ended.any():
+                before = observations
+                observations, _ = envs.reset(options={"reset_mask": ended})
+                np.testing.assert_array_equal(observations[~ended], before[~ended])
+                for env in np.flatnonzero(ended):
+                    rows[env].append(observations[env])
+                ended[:] = False
+    assert autoreset.metadata["partial_resets"]
+    for shorter, longer in zip(seen[autoreset], seen[masked], strict=True):
+        assert len(longer) > len(shorter) > 200
+        assert equal(shorter, longer[: len(shorter)])
+    autoreset.close()
+    masked.close()
+
+
 @pytest.mark.parametrize("seed", [7, np.array([3, 2**31 - 1])], ids=["int", "array"])
 def test_same_seed_same_episodes(seed):
     # Short episodes, so that the random numbers after autoreset count too.
@@ -266,6 +306,8 @@ def test_order_of_calls_is_checked():
     envs.send(noop)
     with pytest.raises(RuntimeError, match="recv"):
         envs.send(noop)
+    with pytest.raises(RuntimeError, match="recv"):
+        envs.reset(options={"reset_mask": np.ones(envs.num_envs, bool)})
     fresh, _ = envs.reset(seed=3)  # drops the step under way
     np.testing.assert_array_equal(fresh, envs.reset(seed=3)[0])
     envs.step(noop)
@@ -316,8 +358,13 @@ def test_other_bad_arguments_are_named(shared_envs: AtariEnvs):
         AtariEnvs(TINY, num_envs=0)
     with pytest.raises(ValueError, match=r"threads .* not -2"):
         AtariEnvs(TINY, threads=-2)
-    with pytest.raises(ValueError, match="reset_mask"):
-        shared_envs.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(ValueError, match=r"only reset option is .*'state'"):
+        shared_envs.reset(options={"state": 3})
+    for mask in ([True, False], np.ones(3, bool), np.ones(2), np.zeros(2, bool)):
+        with pytest.raises(ValueError, match="reset_mask"):
+            shared_envs.reset(options={"reset_mask": mask})
+    with pytest.raises(ValueError, match="got seed 3"):
+        shared_envs.reset(seed=3, options={"reset_mask": np.array([True, False])})
 
 
 def test_importing_the_package_is_light():
