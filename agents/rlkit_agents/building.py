@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import Policy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
@@ -19,21 +20,42 @@ def build_policy(
     Raises ValueError where the description is not of a known policy.
     """
     kind = architecture.get("policy")
-    if kind != "QPolicy":
-        raise ValueError(f"unknown kind of policy {kind!r}; known: 'QPolicy'")
+    if kind not in _BUILDERS:
+        known = ", ".join(map(repr, _BUILDERS))
+        raise ValueError(f"unknown kind of policy {kind!r}; known: {known}")
     try:
-        network = NetworkConfig(**_with_tuples(architecture["network"]))
-        head = HeadConfig(**architecture["head"])
-        return QPolicy(
-            observation_space,
-            action_space,
-            network,
-            head,
-            epsilon=architecture["epsilon"],
-            precision=architecture["precision"],
-        )
+        return _BUILDERS[kind](architecture, observation_space, action_space)
     except (KeyError, TypeError) as error:
         raise ValueError(f"incomplete description of a {kind}: {error}") from error
+
+
+def _q_policy(
+    architecture: dict[str, Any], observation_space: gym.Space, action_space: gym.Space
+) -> QPolicy:
+    return QPolicy(
+        observation_space,
+        action_space,
+        NetworkConfig(**_with_tuples(architecture["network"])),
+        HeadConfig(**architecture["head"]),
+        epsilon=architecture["epsilon"],
+        precision=architecture["precision"],
+    )
+
+
+def _actor_critic_policy(
+    architecture: dict[str, Any], observation_space: gym.Space, action_space: gym.Space
+) -> ActorCriticPolicy:
+    return ActorCriticPolicy(
+        observation_space,
+        action_space,
+        NetworkConfig(**_with_tuples(architecture["network"])),
+        shared_torso=architecture["shared_torso"],
+        log_standard_deviation=architecture["log_standard_deviation"],
+        precision=architecture["precision"],
+    )
+
+
+_BUILDERS = {"QPolicy": _q_policy, "ActorCriticPolicy": _actor_critic_policy}
 
 
 def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from rlkit.recipes import Recipe, find_recipe
 from rlkit.run_folder import Run, machine
 from rlkit.training import Training
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.replay import Replay
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 MILLION = 1_000_000
@@ -196,6 +197,7 @@ def _checkpoints(
     training = Training(recipe, Run.create(recipe, folder), [])
     algorithm, stepper, checkpoints = training.algorithm, training.stepper, training.checkpoints
     replay = algorithm.replay
+    assert isinstance(replay, Replay)
     # Any picture does: what counts is bytes.
     height, width = replay.frame_shape[:2]
     pool = np.resize(pool, (len(pool), recipe.num_envs, height, width, *replay.frame_shape[2:]))

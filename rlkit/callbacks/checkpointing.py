@@ -17,7 +17,8 @@ class Checkpointing(Callback):
             training.checkpoints.wait()
         if training.stepper.at_cut:
             training.save_checkpoint()
-        training.checkpoints.wait_for_rows(training.algorithm.replay)
+        if training.algorithm.replay is not None:
+            training.checkpoints.wait_for_rows(training.algorithm.replay)
 
     def on_end(self, training: Training) -> None:
         training.checkpoints.wait()
