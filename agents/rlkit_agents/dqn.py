@@ -440,8 +440,8 @@ class DQN:
                 support = config.head.support(self.device)
                 result = losses.double_categorical_q_learning(*arguments, support)
         with torch.no_grad():
-            outputs = q_tm1.unsqueeze(-1) if scalar else q_tm1
-            values = config.head.q_values(outputs).gather(1, a_tm1.unsqueeze(1)).squeeze(1)
+            atoms = q_tm1.unsqueeze(-1) if scalar else q_tm1
+            values = config.head.q_values(atoms).gather(1, a_tm1.unsqueeze(1)).squeeze(1)
         return result.loss, result.priority, values
 
     def state_dict(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Memory(nn.Module):
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
         """The state (batch, size) before the first observation of an episode: zeros."""
-        weight = self.recurrent.weight_hh_l0
+        weight = next(self.recurrent.parameters())
         return tuple(weight.new_zeros(batch, self.size) for _ in range(self.state_parts))
 
     @property

@@ -60,6 +60,8 @@ class QPolicy(Policy):
     Raises ValueError for an action space that is not Discrete, or does not count from 0.
     """
 
+    network: QNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self,
         observation_space: gym.Space,
