@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from rlkit_agents.heads import categorical_values, quantile_values
 
+RESCALING_EPSILON = 1e-3  # keeps the inverse of value rescaling smooth; that of R2D2
+
 
 class SampleLoss(NamedTuple):
     """What a loss gives for every sample of a batch."""
@@ -30,16 +32,47 @@ class SampleLoss(NamedTuple):
     replay. The absolute temporal-difference error, but for C51; see each loss."""
 
 
-def td_target(r_t: Tensor, discount_t: Tensor, v_t: Tensor) -> Tensor:
+def signed_hyperbolic(values: Tensor) -> Tensor:
+    """Value rescaling: sign(x) (sqrt(|x| + 1) - 1) + epsilon x, of any shape.
+
+    Draws large values together, so that one network can learn returns of all sizes without clipped
+    rewards (Pohlen et al. 2018, "Observe and Look Further"; epsilon is 1e-3 in R2D2, Kapturowski
+    et al. 2019, section 2.3).
+    """
+    size = values.abs()
+    # |x| / (sqrt(|x| + 1) + 1) is sqrt(|x| + 1) - 1 without the difference of near numbers.
+    return values / ((size + 1).sqrt() + 1) + RESCALING_EPSILON * values
+
+
+def signed_parabolic(values: Tensor) -> Tensor:
+    """The exact inverse of `signed_hyperbolic`, of any shape.
+
+    With w = sqrt(|x| + 1) - 1, |h(x)| is epsilon w^2 + (1 + 2 epsilon) w. This solves it for w, in
+    the form that loses no digits near 0, and returns sign(x) w (w + 2).
+    """
+    size = values.abs()
+    linear = 1 + 2 * RESCALING_EPSILON
+    root = 2 * size / (linear + (linear**2 + 4 * RESCALING_EPSILON * size).sqrt())
+    return values.sign() * root * (root + 2)
+
+
+def td_target(
+    r_t: Tensor, discount_t: Tensor, v_t: Tensor, *, value_rescaling: bool = False
+) -> Tensor:
     """r_t + discount_t * v_t, without gradient (Sutton & Barto 2018, eq. 6.2).
 
     r_t, discount_t: (batch,). v_t: (batch,), or (batch, atoms) for a distribution's atoms.
+    value_rescaling: v_t and the target are rescaled: h(r_t + discount_t * h^-1(v_t)), h being
+    `signed_hyperbolic` (Kapturowski et al. 2019, section 2.3).
     Returns the shape of v_t.
     """
     _check_ranks(r_t=(r_t, 1), discount_t=(discount_t, 1), v_t=(v_t, 2 if v_t.ndim == 2 else 1))
     if v_t.ndim == 2:
         r_t, discount_t = r_t.unsqueeze(1), discount_t.unsqueeze(1)
-    return (r_t + discount_t * v_t).detach()
+    if value_rescaling:
+        v_t = signed_parabolic(v_t)
+    target = (r_t + discount_t * v_t).detach()
+    return signed_hyperbolic(target) if value_rescaling else target
 
 
 def double_q_learning(
@@ -51,17 +84,20 @@ def double_q_learning(
     q_t_selector: Tensor,
     *,
     huber_kappa: float | None = 1.0,
+    value_rescaling: bool = False,
 ) -> SampleLoss:
     """Double Q-learning (van Hasselt et al. 2016, eq. 4); Q-learning where both q_t are the same.
 
     q_tm1, q_t_value, q_t_selector: (batch, actions). a_tm1: (batch,) int64.
     r_t, discount_t: (batch,). huber_kappa: error at which half its square turns linear, 1 in
-    Mnih et al. 2015; None for half the squared error throughout.
+    Mnih et al. 2015; None for half the squared error throughout. value_rescaling: all values are
+    rescaled, see `td_target`.
     """
     _check_transitions(
         2, a_tm1, r_t, discount_t, q_tm1=q_tm1, q_t_value=q_t_value, q_t_selector=q_t_selector
     )
-    target = td_target(r_t, discount_t, _take(q_t_value, q_t_selector.argmax(-1)))
+    v_t = _take(q_t_value, q_t_selector.argmax(-1))
+    target = td_target(r_t, discount_t, v_t, value_rescaling=value_rescaling)
     return _regression(_take(q_tm1, a_tm1), target, huber_kappa)
 
 
@@ -74,19 +110,23 @@ def double_quantile_q_learning(
     q_t_selector: Tensor,
     *,
     huber_kappa: float = 1.0,
+    value_rescaling: bool = False,
 ) -> SampleLoss:
     """QR-DQN (Dabney et al. 2018, algorithm 1), the next action chosen by q_t_selector.
 
     q_tm1: (batch, actions, atoms), quantiles at the midpoints (i + 1/2) / atoms. a_tm1: (batch,)
     int64. r_t, discount_t: (batch,). q_t_value: (batch, actions, target atoms), q_t_selector:
     (batch, actions, any atoms). For loss and priority see `quantile_huber_loss`.
+    value_rescaling: all quantiles are rescaled, see `td_target`; the next action is still the one
+    of the highest expected return.
     """
     _check_transitions(
         3, a_tm1, r_t, discount_t, q_tm1=q_tm1, q_t_value=q_t_value, q_t_selector=q_t_selector
     )
     with torch.no_grad():
-        a_t = quantile_values(q_t_selector).argmax(-1)
-        target = td_target(r_t, discount_t, _take(q_t_value, a_t))
+        atoms = signed_parabolic(q_t_selector) if value_rescaling else q_t_selector
+        v_t = _take(q_t_value, quantile_values(atoms).argmax(-1))
+        target = td_target(r_t, discount_t, v_t, value_rescaling=value_rescaling)
     return quantile_huber_loss(_take(q_tm1, a_tm1), target, huber_kappa)
 
 

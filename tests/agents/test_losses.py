@@ -36,6 +36,70 @@ def test_td_target_discounts_the_next_value():
     assert atoms.tolist() == [[2, 3]]
 
 
+def test_value_rescaling_by_hand():
+    # sqrt(9) - 1 + 8 / 1000, and the same below zero
+    values = tensor([8, -8, 0, 99, -3])
+    rescaled = losses.signed_hyperbolic(values)
+    assert rescaled.tolist() == pytest.approx([2.008, -2.008, 0, 9.099, -1.003])
+    assert losses.signed_parabolic(rescaled).tolist() == pytest.approx(values.tolist())
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_value_rescaling_loses_nothing(dtype, error):
+    sizes = torch.logspace(-6, 6, 200, dtype=dtype)
+    values = torch.cat([-sizes, sizes])
+    back = losses.signed_parabolic(losses.signed_hyperbolic(values))
+    torch.testing.assert_close(back, values, rtol=error, atol=0)
+    back = losses.signed_hyperbolic(losses.signed_parabolic(values))
+    torch.testing.assert_close(back, values, rtol=error, atol=0)
+
+
+def test_rescaled_targets_are_made_of_true_returns():
+    # h(8) = 2.008 and h(99) = 9.099: 1 + 0.25 * 8 = 3, -4.8 + 0.2 * 99 = 15, and 24 at the end
+    target = losses.td_target(
+        tensor([1, -4.8, 24]),
+        tensor([0.25, 0.2, 0]),
+        tensor([2.008, 9.099, 1]),
+        value_rescaling=True,
+    )
+    assert target.tolist() == pytest.approx([1.003, 3.015, 4.024])
+
+
+def test_rescaled_double_q_learning_by_hand():
+    # The target of the last test's first row, off by 1.003 - 0.503
+    loss, priority = losses.double_q_learning(
+        q_tm1=tensor([[0.503, 7]]),
+        a_tm1=torch.tensor([0]),
+        r_t=tensor([1]),
+        discount_t=tensor([0.25]),
+        q_t_value=tensor([[5, 2.008]]),
+        q_t_selector=tensor([[0, 1]]),
+        value_rescaling=True,
+    )
+    assert priority.tolist() == pytest.approx([0.5])
+    assert loss.tolist() == pytest.approx([0.125])
+
+
+def test_rescaled_quantiles_choose_by_true_returns_and_rescale_each_atom():
+    # Returns 0 or 99 (rescaled 0 or 9.099) against 35 for sure (rescaled 5.035): the mean return of
+    # the first is larger, its mean rescaled value smaller.
+    gamble, sure = [0, 9.099], [5.035, 5.035]
+    result = losses.double_quantile_q_learning(
+        q_tm1=tensor([[[0, 1], [9, 9]]]),
+        a_tm1=torch.tensor([0]),
+        r_t=tensor([1]),
+        discount_t=tensor([0.5]),
+        q_t_value=tensor([[gamble, sure]]),
+        q_t_selector=tensor([[gamble, sure]]),
+        value_rescaling=True,
+    )
+    # Targets h(1 + 0) and h(1 + 49.5)
+    targets = tensor([[2**0.5 - 1 + 0.001, 51.5**0.5 - 1 + 0.0505]])
+    expected = losses.quantile_huber_loss(tensor([[0, 1]]), targets)
+    assert result.loss.tolist() == pytest.approx(expected.loss.tolist())
+    assert result.priority.tolist() == pytest.approx(expected.priority.tolist())
+
+
 # The selector prefers action 1, which the value network gives 4 in the first row and 20 in the
 # second. First row: target 1 + 0.5 * 4 = 3, prediction 2.5, error 0.5, both losses 0.5^2 / 2.
 # Second row: terminated, target -1, prediction 2, error -3: squared 9 / 2, Huber 3 - 1 / 2.
