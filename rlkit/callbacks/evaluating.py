@@ -31,6 +31,8 @@ class Evaluating(Callback):
         self.latest: Evaluation | None = None
         self.best_mean: float | None = None
         self.best_step: int | None = None
+        self.activity = ""
+        """What the training waits for, such as "evaluating 12/100"; empty between evaluations."""
         self._done = 0
         self._evaluated_at = -1
 
@@ -83,13 +85,21 @@ class Evaluating(Callback):
     def _write(
         self, training: Training, policy: Policy, episodes: int, final: bool = False
     ) -> Evaluation:
-        evaluation = evaluate(
-            policy,
-            for_evaluation(training.recipe.environment),
-            episodes,
-            seed=integer_seed(training.seeds.evaluation, int(final)),
-            stop=lambda: training.interrupted,
-        )
+        def note(done: int, episode_return: float | None = None) -> None:
+            self.activity = f"evaluating {done}/{episodes}"
+
+        note(0)
+        try:
+            evaluation = evaluate(
+                policy,
+                for_evaluation(training.recipe.environment),
+                episodes,
+                seed=integer_seed(training.seeds.evaluation, int(final)),
+                on_episode=note,
+                stop=lambda: training.interrupted,
+            )
+        finally:
+            self.activity = ""
         self.latest = evaluation
         line = {
             "step": self.best_step if final else training.steps,

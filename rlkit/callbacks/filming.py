@@ -29,6 +29,8 @@ class Filming(Callback):
     """
 
     def __init__(self) -> None:
+        self.activity = ""
+        """What the training waits for, such as "filming, frame 300"; empty between videos."""
         self._gave_up = False
 
     def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
@@ -48,7 +50,8 @@ class Filming(Callback):
             return
         from rlkit.video import record
 
-        def leave_when_asked(frames: int, score: float) -> None:
+        def note(frames: int, score: float) -> None:
+            self.activity = f"filming, frame {frames}"
             if training.interrupted:
                 raise _StopRequested
 
@@ -59,10 +62,12 @@ class Filming(Callback):
                 for_evaluation(training.recipe.environment),
                 training.run.videos / f"{name}.mp4",
                 seed=integer_seed(training.seeds.evaluation, 2),
-                on_frame=leave_when_asked,
+                on_frame=note,
             )
         except _StopRequested:
             pass
         except (OSError, ValueError) as error:
             self._gave_up = True
             _log.warning("no videos from here on: %s", error)
+        finally:
+            self.activity = ""

@@ -32,8 +32,9 @@ class Progress(Callback):
     """Budget spent, time left, score, last evaluation and speed, on standard error.
 
     score: mean return of the last 100 episodes, which explore; with it the first few things that
-    the environment counts. On a terminal a bar moves on the last two lines, and warnings of rlkit
-    appear above it. Elsewhere a line is printed every `line_seconds`.
+    the environment counts. On a terminal a bar moves on the last two lines, which also tell what
+    the training waits for, such as an evaluation; warnings of rlkit appear above it. Elsewhere a
+    line is printed every `line_seconds`.
     """
 
     def __init__(self, console: Console | None = None, line_seconds: float = 30.0) -> None:
@@ -47,6 +48,8 @@ class Progress(Callback):
         self._evaluated: dict[str, Any] | None = None
         self._pace: deque[tuple[float, int, float]] = deque()
         self._shown = 0.0
+        self._first_line = Table.grid()
+        self._second_line = ""
 
     def on_start(self, training: Training) -> None:
         self._training = training
@@ -56,7 +59,12 @@ class Progress(Callback):
         self._shown = time.monotonic()
         logging.getLogger("rlkit").addHandler(self._handler)
         if self.console.is_terminal:
-            self._live = Live(self._bar(training), console=self.console, auto_refresh=False)
+            self._prepare_bar(training)
+            self._live = Live(
+                get_renderable=lambda: self._bar(training),
+                console=self.console,
+                refresh_per_second=1 / _LIVE_SECONDS,
+            )
             self._live.start(refresh=True)
 
     def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
@@ -84,19 +92,27 @@ class Progress(Callback):
         if evaluations:
             self._evaluated = evaluations[-1]
         if self._live is not None:
-            self._live.update(self._bar(training), refresh=True)
+            self._prepare_bar(training)
         else:
             line = f"{training.recipe.name} {self._share(training)}  {self._numbers(training)}"
             self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _bar(self, training: Training) -> Group:
+        """What stands on the terminal; drawn by a thread that goes on while the training waits."""
+        waiting_for = (getattr(callback, "activity", "") for callback in training.callbacks)
+        parts = [*filter(None, waiting_for), self._second_line]
+        text = Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
+        return Group(self._first_line, text)
+
+    def _prepare_bar(self, training: Training) -> None:
+        """Put together what changes with each step, out of reach of the thread that draws."""
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column()
         table.add_column(ratio=1)
         table.add_column(justify="right")
         bar = ProgressBar(total=1.0, completed=training.progress)
         table.add_row(Text(training.recipe.name, style="bold"), bar, Text(self._share(training)))
-        return Group(table, Text(self._numbers(training), no_wrap=True, overflow="ellipsis"))
+        self._first_line, self._second_line = table, self._numbers(training)
 
     def _share(self, training: Training) -> str:
         share = f"{training.progress:.0%}"

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rlkit.callbacks.filming import Filming
 from rlkit.policies import load_policy
 from rlkit.recipes import EvaluationSchedule, Recipe, find_recipe
 from rlkit.run_folder import Run
-from rlkit.training import train
+from rlkit.training import Training, train
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig
@@ -67,6 +69,27 @@ def test_filming_does_not_change_what_is_learnt(tmp_path: Path) -> None:
         for name, recipe in (("filmed", SHORT_BOXING), ("unfilmed", unfilmed))
     ]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
+def test_it_says_what_the_training_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filming, said = Filming(), []
+
+    def record(*arguments: Any, on_frame: Any, **settings: Any) -> None:
+        for frame in (1, 300):
+            on_frame(frame, 0.0)
+            said.append(filming.activity)
+
+    monkeypatch.setattr("rlkit.video.record", record)
+    recipe = replace(
+        find_recipe("cartpole"),
+        steps=80,
+        evaluation=EvaluationSchedule(every=0, final_episodes=0, video_every=80),
+    )
+    Training(recipe, Run.create(recipe, tmp_path), [filming]).learn()
+    assert said == ["filming, frame 1", "filming, frame 300"]
+    assert filming.activity == ""
 
 
 def test_an_environment_that_cannot_be_drawn_costs_one_warning(

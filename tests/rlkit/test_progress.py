@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rlkit import evaluation
+from rlkit.callbacks.evaluating import Evaluating
 from rlkit.callbacks.progress import Progress
-from rlkit.recipes import find_recipe
+from rlkit.recipes import EvaluationSchedule, find_recipe
 from rlkit.run_folder import Run
 from rlkit.stepping import Episode
+from rlkit.training import Training
 
 
 def pretend_training(folder: Path) -> Any:
@@ -26,6 +30,7 @@ def pretend_training(folder: Path) -> Any:
         seconds=0.0,
         progress=0.0,
         stepper=SimpleNamespace(num_envs=8, finished=[]),
+        callbacks=[],
     )
 
 
@@ -42,9 +47,18 @@ def log() -> Console:
     return Console(file=io.StringIO(), width=60)
 
 
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None)
+
+
 def lines(console: Console) -> list[str]:
     file: Any = console.file
     return file.getvalue().splitlines()
+
+
+def last_bar(console: Console) -> str:
+    """What was drawn last, from the recipe's name on."""
+    return "\n".join(lines(console)).rsplit("cartpole", 1)[1]
 
 
 def test_lines_hold_share_time_left_score_counts_and_speed(tmp_path: Path) -> None:
@@ -108,7 +122,7 @@ def test_nothing_moves_and_nothing_is_coloured_without_a_terminal(tmp_path: Path
 
 
 def test_on_a_terminal_warnings_stand_above_the_bar(tmp_path: Path) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None)
+    console = terminal()
     progress = Progress(console)
     training = pretend_training(tmp_path)
     progress.on_start(training)
@@ -128,6 +142,63 @@ def test_on_a_terminal_warnings_stand_above_the_bar(tmp_path: Path) -> None:
     assert min(bars) > warning
     assert re.search(r"━.* 50%  0:20 left", shown[bars[-1]])
     assert shown[bars[-1] + 1].startswith("score 12.5  step 5,000  250 steps/s")
+
+
+def test_on_a_terminal_the_bar_goes_on_while_the_training_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlkit.callbacks.progress._LIVE_SECONDS", 0.02)
+    console, evaluating = terminal(), SimpleNamespace(activity="")
+    progress = Progress(console)
+    training = pretend_training(tmp_path)
+    training.callbacks = [progress, evaluating]
+    progress.on_start(training)
+    try:
+        for activity in ("evaluating 12/100", "evaluating 13/100"):
+            evaluating.activity = activity
+            deadline = time.monotonic() + 60
+            while f"{activity}  step 0" not in last_bar(console):
+                assert time.monotonic() < deadline, "the bar stands still"
+                time.sleep(0.01)
+        evaluating.activity = ""
+    finally:
+        progress.close()
+    assert "step 0" in last_bar(console)
+    assert "evaluating" not in last_bar(console)
+
+
+def test_the_bar_counts_the_episodes_of_an_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(
+        find_recipe("cartpole"),
+        steps=80,
+        learner_threads=1,
+        evaluation=EvaluationSchedule(every=0, episodes=2, final_episodes=3),
+    )
+    console = terminal()
+    progress, evaluating = Progress(console), Evaluating()
+    evaluate, seen = evaluation.evaluate, []
+
+    def watched(*arguments: Any, on_episode: Any, **options: Any) -> Any:
+        def note(done: int, episode_return: float) -> None:
+            on_episode(done, episode_return)
+            look()
+
+        look()
+        return evaluate(*arguments, on_episode=note, **options)
+
+    def look() -> None:
+        assert progress._live is not None
+        progress._live.refresh()
+        seen.append(re.findall(r"evaluating \d+/\d+", last_bar(console)))
+
+    monkeypatch.setattr("rlkit.callbacks.evaluating.evaluate", watched)
+    Training(recipe, Run.create(recipe, tmp_path), [progress, evaluating]).learn()
+    counted = [*(f"evaluating {done}/2" for done in range(3))]
+    counted += [f"evaluating {done}/3" for done in range(4)]
+    assert seen == [[text] for text in counted]
+    assert "evaluating" not in last_bar(console)
 
 
 def test_the_terminal_is_given_back_after_a_failure(tmp_path: Path) -> None:
