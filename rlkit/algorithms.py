@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gymnasium as gym
 import torch
 
 from rlkit.seeds import Seeds
 from rlkit_agents.algorithm import Algorithm
 from rlkit_agents.dqn import DQN, DQNConfig
+from rlkit_agents.ppo import PPO, PPOConfig
 
-AlgorithmConfig = DQNConfig
+AlgorithmConfig = DQNConfig | PPOConfig
 """A configuration from which `make_algorithm` builds."""
+
+_ALGORITHMS: dict[type, Callable[..., Algorithm]] = {DQNConfig: DQN, PPOConfig: PPO}
 
 
 def make_algorithm(
@@ -26,7 +31,7 @@ def make_algorithm(
     Raises ValueError where the configuration does not fit the spaces, ImportError without a package
     that it needs.
     """
-    return DQN(
+    return _ALGORITHMS[type(config)](
         config,
         observation_space,
         action_space,

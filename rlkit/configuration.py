@@ -10,6 +10,7 @@ from cattrs.preconf.json import make_converter
 from cattrs.strategies import configure_tagged_union
 from cattrs.v import format_exception
 
+from rlkit.algorithms import AlgorithmConfig
 from rlkit.environments import Environment
 
 T = TypeVar("T")
@@ -31,6 +32,12 @@ _converter.register_structure_hook(int, _only(int, int))
 _converter.register_structure_hook(float, _only(float, int, float))
 _converter.register_structure_hook(str, _only(str, str))
 configure_tagged_union(Environment, _converter, tag_name="kind")
+configure_tagged_union(AlgorithmConfig, _converter, tag_name="kind")
+_tagged_algorithm = _converter.get_structure_hook(AlgorithmConfig)
+# Runs from the time when DQN was the only algorithm do not say which theirs is.
+_converter.register_structure_hook(
+    AlgorithmConfig, lambda data, kind: _tagged_algorithm({"kind": "DQNConfig", **data}, kind)
+)
 
 
 class ConfigurationError(ValueError):

@@ -34,13 +34,11 @@ class MeasuredTraining(Callback):
         folder: takes the run folder. warm_up_steps: environment steps before the first window;
         learning starts within them, whatever the recipe says.
         """
-        starts = min(recipe.algorithm.learning_starts, warm_up_steps)
-        self._recipe = replace(
-            recipe,
-            algorithm=replace(recipe.algorithm, learning_starts=starts),
-            steps=_ENDLESS_STEPS,
-            minutes=None,
-        )
+        algorithm = recipe.algorithm
+        starts = getattr(algorithm, "learning_starts", 0)
+        if starts > warm_up_steps:
+            algorithm = replace(algorithm, learning_starts=warm_up_steps)
+        self._recipe = replace(recipe, algorithm=algorithm, steps=_ENDLESS_STEPS, minutes=None)
         self._folder = folder
         self._warm_up_steps = warm_up_steps
         _, self._threads = recipe.threads

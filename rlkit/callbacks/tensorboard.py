@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from rlkit.algorithms import AlgorithmConfig
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.evaluation_lines import EvaluationLines
 from rlkit.callbacks.intervals import crossed
@@ -260,7 +261,7 @@ def hyperparameters(recipe: Recipe) -> dict[str, float | str]:
         "environment": environment_id(recipe.environment),
         "seed": recipe.seed,
         "num_envs": recipe.num_envs,
-        **_flatten(to_json(recipe.algorithm)),
+        **_flatten(to_json(recipe.algorithm, AlgorithmConfig)),
     }
 
 

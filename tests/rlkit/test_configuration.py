@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlkit.algorithms import AlgorithmConfig
 from rlkit.configuration import ConfigurationError, from_json, to_json
 from rlkit.environments import Environment, GymnasiumEnvironment
 from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe
 from rlkit_agents.dqn import DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.ppo import PPOConfig, a2c, atari
 from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.symmetry import Symmetry
@@ -33,6 +35,19 @@ def test_every_recipe_comes_back(recipe: Recipe):
 def test_rainbow_and_symmetries_come_back():
     config = rainbow(symmetries=(Symmetry(True, False, (1, 0)),), max_gradient_norm=float("inf"))
     assert through_json(config, DQNConfig) == config
+
+
+@pytest.mark.parametrize("config", [rainbow(), atari(), a2c(), PPOConfig(shared_torso=True)])
+def test_every_kind_of_algorithm_comes_back(config: AlgorithmConfig):
+    recipe = replace(RECIPES["cartpole"], algorithm=config)
+    assert through_json(recipe, Recipe) == recipe
+    assert through_json(config, AlgorithmConfig) == config
+
+
+def test_an_algorithm_without_a_kind_is_the_first_that_there_was():
+    data = to_json(RECIPES["boxing"])
+    assert data["algorithm"].pop("kind") == "DQNConfig"
+    assert from_json(data, Recipe) == RECIPES["boxing"]
 
 
 WHOLE = st.integers(1, 2**40)
@@ -131,6 +146,8 @@ def without(*path: str) -> Callable[[dict[str, Any]], None]:
         (without("name"), r"'name' is missing .* @ configuration\.name$"),
         (without("environment", "kind"), r"'kind' is missing .* @ configuration\.environment$"),
         (set_to("Maze", "environment", "kind"), r"'Maze' is .*unknown @ .*\.environment$"),
+        (set_to("Guessing", "algorithm", "kind"), r"'Guessing' is .*unknown @ .*\.algorithm$"),
+        (set_to("PPOConfig", "algorithm", "kind"), r"extra fields .*target_.* @ .*\.algorithm$"),
         (set_to("8", "num_envs"), r"expected int, got '8' @ configuration\.num_envs$"),
         (set_to(3.5, "num_envs"), r"expected int, got 3\.5 @ configuration\.num_envs$"),
         (set_to(True, "num_envs"), r"expected int, got True @ configuration\.num_envs$"),

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from rlkit.algorithms import AlgorithmConfig
 from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe, find_recipe
 from rlkit.run_folder import Run
 from rlkit.training import Training
+from rlkit_agents.dqn import DQNConfig
 
 CARTPOLE = RECIPES["cartpole"]
 
@@ -26,15 +28,22 @@ def test_an_unknown_recipe_is_answered_with_the_nearest(name: str, hint: str):
         find_recipe(name)
 
 
+def learning_at_once(config: AlgorithmConfig) -> AlgorithmConfig:
+    """As `config`, but that a hundred steps of two environments teach it something."""
+    if isinstance(config, DQNConfig):
+        assert config.learning_starts >= config.batch_size
+        return replace(
+            config, replay_capacity=600, batch_size=16, learning_starts=64, samples_per_step=2
+        )
+    return replace(config, rollout_length=16, minibatch_size=32)
+
+
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_every_recipe_starts_to_learn(recipe: Recipe, tmp_path: Path):
     # Few environments and an early start, as only what fits together is to be seen.
-    algorithm = replace(
-        recipe.algorithm, replay_capacity=600, batch_size=16, learning_starts=64, samples_per_step=2
-    )
     small = replace(
         recipe,
-        algorithm=algorithm,
+        algorithm=learning_at_once(recipe.algorithm),
         num_envs=2,
         steps=100,
         minutes=None,
@@ -46,7 +55,6 @@ def test_every_recipe_starts_to_learn(recipe: Recipe, tmp_path: Path):
     training.learn()
     assert training.algorithm.updates >= 1
     assert recipe.checkpoint_every % recipe.num_envs == 0
-    assert recipe.algorithm.learning_starts >= recipe.algorithm.batch_size
 
 
 @pytest.mark.parametrize(
