@@ -38,6 +38,7 @@ def _q_policy(
         NetworkConfig(**_with_tuples(architecture["network"])),
         HeadConfig(**architecture["head"]),
         epsilon=architecture["epsilon"],
+        value_rescaling=architecture.get("value_rescaling", False),  # not in older descriptions
         precision=architecture["precision"],
     )
 

@@ -13,20 +13,19 @@ batches; a dueling network shares its dense layer between the streams.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlkit_agents import losses
-from rlkit_agents.algorithm import check_finite
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.precision import Precision
+from rlkit_agents.q_learning import gradient_step, q_learning_loss, thread_beside
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_agents.replay import Batch, Replay
 from rlkit_agents.schedules import LinearSchedule
@@ -162,15 +161,6 @@ class _Transitions:
     next_observations: Tensor
 
 
-class _InTurn:
-    """Stands in for a thread where one would not help: what is submitted is done at once."""
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments))
-        return future
-
-
 class DQN:
     """Learns a `QPolicy` from a stream of steps.
 
@@ -208,10 +198,7 @@ class DQN:
         self.policy = policy.to(self.device)
         self.target = copy.deepcopy(self.policy).requires_grad_(False)
         self.target.eval_with_noise()
-        # On a processor the passes without gradient run beside the one with gradient. Dropout
-        # draws from one global stream, whose order two threads would leave to chance.
-        overlaps = self.device.type == "cpu" and config.network.dropout == 0
-        self._beside = ThreadPoolExecutor(1, "dqn") if overlaps else _InTurn()
+        self._beside = thread_beside("dqn", self.device, config.network)
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
             lr=config.learning_rate,
@@ -373,28 +360,25 @@ class DQN:
         loss, errors, q_values = self._loss(transitions, outputs)
         weights = torch.from_numpy(transitions.batch.weights).to(self.device)
         objective = (weights * loss).mean()
-        if config.l1 or config.l2:
-            parameters = list(self.policy.parameters())
-            objective = objective + config.l1 * losses.l1_penalty(parameters)
-            objective = objective + config.l2 * losses.l2_penalty(parameters)
         learning_rate = config.learning_rate_at(self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.zero_grad()
-        objective.backward()
-        parameters = list(self.policy.parameters())
-        gradients = [weights.grad for weights in parameters if weights.grad is not None]
-        gradient_norm = nn.utils.get_total_norm(gradients)
-        check_finite(self.policy.network, objective, gradient_norm, self.updates, self.steps)
-        nn.utils.clip_grads_with_norm_(parameters, config.max_gradient_norm, gradient_norm)
-        self.optimizer.step()
+        objective, gradient_norm = gradient_step(
+            self.policy.network,
+            self.optimizer,
+            objective,
+            l1=config.l1,
+            l2=config.l2,
+            learning_rate=learning_rate,
+            max_gradient_norm=config.max_gradient_norm,
+            updates=self.updates,
+            steps=self.steps,
+        )
         self.updates += 1
         if self.updates % config.target_update_every == 0:
             self.target.load_state_dict(self.policy.state_dict())
         if config.priority_exponent > 0:
             self.replay.update_priorities(transitions.batch.indices, errors.cpu().numpy())
         return {
-            "loss": objective.detach(),
+            "loss": objective,
             "td_error": errors.mean(),
             "q_mean": q_values.mean(),
             "q_max": q_values.max(),
@@ -413,35 +397,25 @@ class DQN:
         a_tm1, r_t, discount_t = transitions.a_tm1, transitions.r_t, transitions.discount_t
         q_tm1 = self.policy(transitions.observations)
         q_t_value, extra = outputs.result()
-        scalar = config.head.kind == "expected"
-        if scalar:
-            q_tm1, q_t_value, extra = (output.squeeze(-1) for output in (q_tm1, q_t_value, extra))
         if config.munchausen:
+            scalar = config.head.kind == "expected"
             learn = (
                 losses.munchausen_q_learning if scalar else losses.munchausen_quantile_q_learning
             )
             result = learn(
-                q_tm1,
+                q_tm1.squeeze(-1) if scalar else q_tm1,
                 a_tm1,
                 r_t,
                 discount_t,
-                extra,
-                q_t_value,
+                extra.squeeze(-1) if scalar else extra,
+                q_t_value.squeeze(-1) if scalar else q_t_value,
                 temperature=config.munchausen_temperature,
                 scale=config.munchausen_scale,
             )
         else:
-            arguments = (q_tm1, a_tm1, r_t, discount_t, q_t_value, extra)
-            if scalar:
-                result = losses.double_q_learning(*arguments)
-            elif config.head.kind == "quantile":
-                result = losses.double_quantile_q_learning(*arguments)
-            else:
-                support = config.head.support(self.device)
-                result = losses.double_categorical_q_learning(*arguments, support)
+            result = q_learning_loss(config.head, q_tm1, a_tm1, r_t, discount_t, q_t_value, extra)
         with torch.no_grad():
-            atoms = q_tm1.unsqueeze(-1) if scalar else q_tm1
-            values = config.head.q_values(atoms).gather(1, a_tm1.unsqueeze(1)).squeeze(1)
+            values = config.head.q_values(q_tm1).gather(1, a_tm1.unsqueeze(1)).squeeze(1)
         return result.loss, result.priority, values
 
     def state_dict(self) -> dict[str, Any]:

@@ -87,7 +87,15 @@ class Memory(nn.Module):
 
 
 def cleared(state: tuple[Tensor, ...], starts: Tensor) -> tuple[Tensor, ...]:
-    """The state with zeros where `starts` (batch,) bool says that an episode starts."""
+    """The state with zeros where `starts` (batch,) bool says that an episode starts.
+
+    Raises ValueError where the state is one of a batch of another size.
+    """
+    if any(len(part) != len(starts) for part in state):
+        shapes = [tuple(part.shape) for part in state]
+        raise ValueError(
+            f"a recurrent state of shapes {shapes} does not fit a batch of {len(starts)}"
+        )
     keep = (~starts).unsqueeze(1)
     return tuple(torch.where(keep, part, torch.zeros_like(part)) for part in state)
 

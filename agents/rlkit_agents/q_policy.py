@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlkit_agents.heads import categorical_values, quantile_values
+from rlkit_agents.losses import signed_parabolic
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig, QNetwork
 from rlkit_agents.noisy import NoisyLinear
@@ -57,10 +58,11 @@ class QPolicy(Policy):
     """Takes the action of the highest value, with or without memory.
 
     When not deterministic, it takes a random action with probability `epsilon`.
-    Raises ValueError for an action space that is not Discrete, or does not count from 0.
+    value_rescaling: the outputs are rescaled values (see `losses.signed_hyperbolic`). Actions are
+    still chosen, and values told, in true returns.
+    Raises ValueError for an action space that is not Discrete, or does not count from 0, and for a
+    categorical head with rescaled values.
     """
-
-    network: QNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class QPolicy(Policy):
         head: HeadConfig,
         *,
         epsilon: float = 0.001,
+        value_rescaling: bool = False,
         precision: Precision = "auto",
     ) -> None:
         super().__init__(observation_space, action_space)
@@ -78,11 +81,19 @@ class QPolicy(Policy):
                 f"a value-based policy chooses among finitely many actions and needs a Discrete "
                 f"action space that counts from 0; got {action_space}"
             )
+        if value_rescaling and head.kind == "categorical":
+            raise ValueError(
+                "rescaled values need an expected or quantile head: a categorical one is a "
+                "histogram over the returns themselves"
+            )
         self.head = head
         self.epsilon = epsilon
+        self.value_rescaling = value_rescaling
         self.precision: Precision = precision
         self.network_config = network
-        self.network = QNetwork(observation_space, int(action_space.n), head.outputs, network)
+        self.network: QNetwork = QNetwork(  # pyright: ignore[reportIncompatibleVariableOverride]
+            observation_space, int(action_space.n), head.outputs, network
+        )
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -91,6 +102,7 @@ class QPolicy(Policy):
             "network": asdict(self.network_config),
             "head": asdict(self.head),
             "epsilon": self.epsilon,
+            "value_rescaling": self.value_rescaling,
             "precision": self.precision,
         }
 
@@ -103,7 +115,12 @@ class QPolicy(Policy):
                     module.train()
 
     def forward(self, observations: Tensor) -> Tensor:
-        """The outputs (batch, actions, atoms), float32, of a network without memory."""
+        """The network's outputs (batch, actions, atoms), float32.
+
+        With memory, each observation is taken for the first of an episode.
+        """
+        if self.network.memory is not None:
+            return self.unroll(observations.unsqueeze(0))[0].squeeze(0)
         with autocast(self.precision, observations.device):
             return self.network(observations)
 
@@ -117,15 +134,24 @@ class QPolicy(Policy):
         with autocast(self.precision, observations.device):
             return self.network.unroll(observations, state, starts)
 
+    def expected_returns(self, outputs: Tensor) -> Tensor:
+        """Expected returns (batch, actions) from the network's outputs (batch, actions, atoms)."""
+        return self.head.q_values(signed_parabolic(outputs) if self.value_rescaling else outputs)
+
     def q_values(self, observations: Tensor, state: State = None) -> Tensor:
         """Expected returns (batch, actions), float32, of observations that follow on `state`."""
         return self._q_values_and_state(observations, state)[0]
 
     def _q_values_and_state(self, observations: Tensor, state: State) -> tuple[Tensor, State]:
-        if self.network.memory is None:
-            return self.head.q_values(self(observations)), None
-        outputs, state = self.unroll(observations.unsqueeze(0), state)
-        return self.head.q_values(outputs.squeeze(0)), state
+        if self.network.memory is not None:
+            outputs, state = self.unroll(observations.unsqueeze(0), state)
+            return self.expected_returns(outputs.squeeze(0)), state
+        if state is not None:
+            shapes = [tuple(part.shape) for part in state]
+            raise ValueError(
+                f"a recurrent state of shapes {shapes} does not fit: this policy has no memory"
+            )
+        return self.expected_returns(self(observations)), None
 
     def act(
         self, observations: Tensor, state: State = None, deterministic: bool = True

@@ -48,7 +48,7 @@ class Symmetry:
         return torch.roll(mirrored, self.rows_down, -2) if self.rows_down else mirrored
 
     def mirrored_actions(self, actions: np.ndarray) -> np.ndarray:
-        """What the actions (batch,) become in the mirror."""
+        """What the actions, of any shape, become in the mirror."""
         return np.asarray(self.actions)[actions]
 
 
@@ -57,16 +57,20 @@ def mirror_shares(
     turn: int,
     observations: Sequence[Tensor],
     actions: np.ndarray,
-) -> None:
+) -> np.ndarray:
     """Mirror an equal share of a batch by each symmetry, in place, and leave one as it is.
 
     The shares are interleaved and take turns as `turn` counts up: a prioritised batch lies in the
     order of the replay, and would give a transition the same mirror every time.
-    observations: each (batch, ..., height, width). actions: (batch,) integers.
+    observations: each (batch, ..., height, width). actions: (batch, ...) integers.
+    Returns (batch,) bool, what was mirrored.
     """
     shares = len(symmetries) + 1
+    mirrored = np.zeros(len(actions), bool)
     for i, symmetry in enumerate(symmetries):
         share = slice((turn + i) % shares, None, shares)
         for pictures in observations:
             pictures[share] = symmetry.observations(pictures[share])
         actions[share] = symmetry.mirrored_actions(actions[share])
+        mirrored[share] = True
+    return mirrored
