@@ -191,6 +191,7 @@ def test_a_killed_training_goes_on_bit_for_bit(
     torch.randn(7)  # as would another process
     training = go_on(killed, step=from_step)
     assert training.steps == recipe.steps
+    assert training.algorithm.replay is not None
     assert training.algorithm.replay.first_row > 0  # the ring has wrapped around
     assert training.algorithm.updates > 100
     assert_same_weights(killed, whole)
@@ -399,7 +400,9 @@ def test_a_policy_is_evaluated_under_the_protocol_whatever_made_its_training_eas
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path):
     def spoil(training: Training) -> None:
         with torch.no_grad():
-            next(training.algorithm.policy.network.torso.parameters()).view(-1)[0] = float("nan")
+            next(training.algorithm.policy.network.get_submodule("torso").parameters()).view(-1)[
+                0
+            ] = float("nan")
 
     recipe = replace(
         CARTPOLE,
@@ -418,7 +421,9 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path):
 def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_last_checkpoint(tmp_path: Path):
     def spoil(training: Training) -> None:
         with torch.no_grad():
-            next(training.algorithm.policy.network.torso.parameters()).view(-1)[0] = float("inf")
+            next(training.algorithm.policy.network.get_submodule("torso").parameters()).view(-1)[
+                0
+            ] = float("inf")
 
     with pytest.raises(NonFiniteGradientError, match=r"torso\..* update \d+, environment step 10"):
         begin(replace(CARTPOLE, evaluation=EvaluationSchedule(0, 1, 0)), tmp_path, At(1_000, spoil))
