@@ -47,7 +47,7 @@ def make_envs(environment: Environment, num_envs: int, threads: int = 0) -> Vect
         raise ValueError(f"cannot make environment {environment.id!r}: {error}") from error
 
 
-_ATARI_PREPROCESSING = ("frame_stack", "height", "width", "grayscale")
+_ATARI_PREPROCESSING = ("frame_stack", "height", "width", "grayscale", "flicker")
 
 
 def preprocessing(environment: Environment) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from rlkit_envs.atari_flicker import Flicker
 from rlkit_envs.boxing_counts import BoxingCounts
 
 _LARGEST_INT32 = 2**31 - 1
@@ -101,6 +102,10 @@ class AtariProtocol:
     grayscale: bool = True
     """Grey frames (height, width), else colour frames (height, width, 3) in RGB."""
 
+    flicker: float = 0.0
+    """Probability, 0 to 1, that a frame is observed as all zeros, drawn once for each new frame;
+    0.5 in Hausknecht & Stone 2015. The game goes on as it would without."""
+
     clip_rewards: bool = False
     """Give only the sign of each step's reward (Mnih et al. 2015). Counts stay unclipped."""
 
@@ -136,11 +141,12 @@ class AtariProtocol:
             # ale-py holds them as int32, some of them plus one.
             if not least <= value < _LARGEST_INT32:
                 raise ValueError(f"{name} must be from {least} to 2**31 - 2, not {value}")
-        sticky = self.sticky_actions
-        if isinstance(sticky, bool) or not isinstance(sticky, int | float):
-            raise TypeError(f"sticky_actions must be a number, not {sticky!r}")
-        if not 0.0 <= sticky <= 1.0:
-            raise ValueError(f"sticky_actions must be from 0 to 1, not {sticky}")
+        for name in ("sticky_actions", "flicker"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name} must be a number, not {value!r}")
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must be from 0 to 1, not {value}")
 
     @property
     def environment_id(self) -> str:
@@ -159,7 +165,8 @@ class AtariEnvs(VectorEnv):
     NEXT_STEP autoreset: the step after one that terminated or truncated ignores its action, has
     reward 0, and observes the first frame of a new episode. FIRE is never pressed by itself.
     As in Gymnasium's wrappers, an end in the midst of a step leaves the final observation at the
-    newest frames that were seen before it.
+    newest frames that were seen before it. A frame that `flicker` blanks is blank in every
+    stack that holds it; an emulator's seed decides which are, whatever happens in its game.
 
     `send` starts a step and returns at once; `recv` waits for it. Every array that `reset`, `step`
     and `recv` return is the caller's own: ale-py allocates new ones for each step.
@@ -217,6 +224,10 @@ class AtariEnvs(VectorEnv):
 
         counts = EPISODE_COUNTS.get(protocol.game)
         self._counts = counts(num_envs) if counts else None
+        flickers = protocol.flicker > 0
+        self._flicker = (
+            Flicker(protocol.flicker, num_envs, protocol.frame_stack) if flickers else None
+        )
         self.metadata = {
             "autoreset_mode": AutoresetMode.NEXT_STEP,
             "partial_resets": True,
@@ -252,6 +263,10 @@ class AtariEnvs(VectorEnv):
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         if self._counts is not None:
             self._counts.clear(~self._ended)
+        if self._flicker is not None:
+            if seeds is not None:
+                self._flicker.seed(seeds)
+            self._flicker.blank(observations)
         return observations, info
 
     def _reset_some(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -263,6 +278,8 @@ class AtariEnvs(VectorEnv):
         self._ended = self._ended & ~mask
         if self._counts is not None:
             self._counts.clear(mask)
+        if self._flicker is not None:
+            self._flicker.blank(observations, unchanged=~mask)
         return observations, info
 
     def _reset_mask(self, options: dict[str, Any], seed: Any) -> NDArray[np.bool_]:
@@ -324,6 +341,8 @@ class AtariEnvs(VectorEnv):
         else:
             info["episode_counts"] = {}
         info["unclipped_rewards"] = unclipped_rewards
+        if self._flicker is not None:
+            self._flicker.blank(observations)
         # A copy either way, so that what a caller does to the one never shows in the other.
         rewards = np.sign(unclipped_rewards) if self.protocol.clip_rewards else +unclipped_rewards
         self._ended = terminated | truncated

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from rlkit_envs.atari import EPISODE_COUNTS, AtariProtocol
+from rlkit_envs.atari_flicker import Flicker
 
 
 class WatchableAtari(gymnasium.Wrapper):
@@ -22,7 +23,8 @@ class WatchableAtari(gymnasium.Wrapper):
     Spaces, observations, rewards and ends are those of one of `AtariEnvs`, but not its random
     numbers: a seed plays another episode here. After a step, `info["episode_counts"]` maps each
     name of `metadata["episode_counts"]` to the running count of the episode.
-    `action_meanings` names the actions, such as UPFIRE.
+    `action_meanings` names the actions, such as UPFIRE. Frames that flicker are blank in the
+    observations only: the picture shows the game.
     """
 
     def __init__(self, protocol: AtariProtocol) -> None:
@@ -49,6 +51,8 @@ class WatchableAtari(gymnasium.Wrapper):
         self.protocol = protocol
         counts = EPISODE_COUNTS.get(protocol.game)
         self._counts = counts(1) if counts else None
+        flickers = protocol.flicker > 0
+        self._flicker = Flicker(protocol.flicker, 1, protocol.frame_stack) if flickers else None
         self.metadata = {
             **env.metadata,
             "episode_counts": dict(counts.UNITS) if counts else {},
@@ -61,7 +65,11 @@ class WatchableAtari(gymnasium.Wrapper):
     ) -> tuple[Any, dict[str, Any]]:
         if self._counts is not None:
             self._counts.clear(np.ones(1, bool))
-        return super().reset(seed=seed, options=options)
+        observation, info = super().reset(seed=seed, options=options)
+        if self._flicker is not None and seed is not None:
+            # As ale-py seeds its emulator, so that equal games flicker alike.
+            self._flicker.seed([np.random.SeedSequence(seed).generate_state(2)[1]])
+        return self._seen(observation), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = super().step(int(action))
@@ -71,4 +79,13 @@ class WatchableAtari(gymnasium.Wrapper):
             counts = self._counts.add(np.array([points], np.float32), np.array([terminated]))
             info["episode_counts"] = {name: float(values[0]) for name, values in counts.items()}
         reward = float(np.sign(points)) if self.protocol.clip_rewards else points
+        observation = self._seen(observation)
         return observation, reward, bool(terminated), bool(truncated), info
+
+    def _seen(self, observation: np.ndarray) -> np.ndarray:
+        """What is seen of an observation (frame_stack, ...) that has moved on by a frame."""
+        if self._flicker is None:
+            return observation
+        batch = observation[None].copy()
+        self._flicker.blank(batch)
+        return batch[0]

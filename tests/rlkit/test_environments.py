@@ -77,9 +77,10 @@ def test_ids_and_descriptions():
 
 
 def test_preprocessing_is_what_a_policy_sees():
-    seen = {"frame_stack": 4, "height": 42, "width": 40, "grayscale": True}
+    seen = {"frame_stack": 4, "height": 42, "width": 40, "grayscale": True, "flicker": 0.0}
     assert preprocessing(BOXING) == seen
     assert preprocessing(replace(BOXING, sticky_actions=0.0, frame_skip=2)) == seen
+    assert preprocessing(replace(BOXING, flicker=0.5)) == seen | {"flicker": 0.5}
     assert preprocessing(MOUNTAIN_CAR) == {}
 
 
@@ -95,6 +96,7 @@ def test_evaluations_play_by_the_protocol_and_leave_what_the_policy_sees_and_doe
         height=50,
         width=60,
         grayscale=False,
+        flicker=0.5,
         full_action_space=False,
     )
     # Machado et al. 2018: sticky actions 0.25, unclipped rewards, episodes of at most 30 minutes.
