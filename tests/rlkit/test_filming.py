@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rlkit.callbacks.filming import Filming
 from rlkit.policies import load_policy
-from rlkit.recipes import EvaluationSchedule, Recipe, find_recipe
+from rlkit.recipes import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.training import Training, train
 from rlkit_agents.dqn import DQNConfig
@@ -72,7 +72,7 @@ def test_filming_does_not_change_what_is_learnt(tmp_path: Path) -> None:
 
 
 def test_it_says_what_the_training_waits_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cartpole: Recipe
 ) -> None:
     filming, said = Filming(), []
 
@@ -83,7 +83,7 @@ def test_it_says_what_the_training_waits_for(
 
     monkeypatch.setattr("rlkit.video.record", record)
     recipe = replace(
-        find_recipe("cartpole"),
+        small_cartpole,
         steps=80,
         evaluation=EvaluationSchedule(every=0, final_episodes=0, video_every=80),
     )
@@ -93,14 +93,17 @@ def test_it_says_what_the_training_waits_for(
 
 
 def test_an_environment_that_cannot_be_drawn_costs_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    small_cartpole: Recipe,
 ) -> None:
     def refuse(*arguments: object, **settings: object) -> None:
         raise ValueError("drawing needs the package pygame")
 
     monkeypatch.setattr("rlkit.video.record", refuse)
     recipe = replace(
-        find_recipe("cartpole"),
+        small_cartpole,
         steps=400,
         checkpoint_every=200,
         evaluation=EvaluationSchedule(every=0, episodes=1, final_episodes=0, video_every=100),

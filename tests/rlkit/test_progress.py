@@ -16,7 +16,7 @@ from rich.console import Console
 from rlkit import evaluation
 from rlkit.callbacks.evaluating import Evaluating
 from rlkit.callbacks.progress import Progress
-from rlkit.recipes import EvaluationSchedule, find_recipe
+from rlkit.recipes import Recipe, find_recipe
 from rlkit.run_folder import Run
 from rlkit.stepping import Episode
 from rlkit.training import Training
@@ -168,14 +168,9 @@ def test_on_a_terminal_the_bar_goes_on_while_the_training_waits(
 
 
 def test_the_bar_counts_the_episodes_of_an_evaluation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cartpole: Recipe
 ) -> None:
-    recipe = replace(
-        find_recipe("cartpole"),
-        steps=80,
-        learner_threads=1,
-        evaluation=EvaluationSchedule(every=0, episodes=2, final_episodes=3),
-    )
+    recipe = replace(small_cartpole, steps=80)
     console = terminal()
     progress, evaluating = Progress(console), Evaluating()
     evaluate, seen = evaluation.evaluate, []

@@ -374,30 +374,22 @@ class Recording(Callback):
         self.episodes += [(training.steps, episode) for episode in training.stepper.finished]
 
 
-def small_recipe() -> Recipe:
-    recipe = find_recipe("cartpole")
-    network = NetworkConfig(torso="mlp", hidden_sizes=(32, 32), dropout=0.1, noisy=True)
-    return replace(
-        recipe,
-        algorithm=replace(
-            recipe.algorithm, network=network, learning_starts=400, samples_per_step=16
-        ),
-        steps=2_400,
-        learner_threads=1,
-        checkpoint_every=8_000,
-        evaluation=EvaluationSchedule(every=0, final_episodes=0),
-    )
-
-
-def trained(folder: Path, callbacks: list[Callback]) -> Training:
-    training = Training(small_recipe(), Run.create(small_recipe(), folder), callbacks, device="cpu")
+def trained(recipe: Recipe, folder: Path, callbacks: list[Callback]) -> Training:
+    training = Training(recipe, Run.create(recipe, folder), callbacks, device="cpu")
     training.learn()
     return training
 
 
-def test_a_real_training_is_watched_and_not_changed(tmp_path: Path) -> None:
+def test_a_real_training_is_watched_and_not_changed(tmp_path: Path, small_cartpole: Recipe) -> None:
     from rich.console import Console
 
+    network = NetworkConfig(torso="mlp", hidden_sizes=(16,), dropout=0.1, noisy=True)
+    recipe = replace(
+        small_cartpole,
+        algorithm=replace(small_cartpole.algorithm, network=network),
+        checkpoint_every=8_000,
+        evaluation=EvaluationSchedule(every=0, final_episodes=0),
+    )
     recording = Recording()
     watchers = [
         recording,
@@ -405,7 +397,7 @@ def test_a_real_training_is_watched_and_not_changed(tmp_path: Path) -> None:
         TensorBoard(every=800, histograms_every=800),
         Progress(Console(file=io.StringIO()), line_seconds=0.0),
     ]
-    watched = trained(tmp_path / "watched", watchers)
+    watched = trained(recipe, tmp_path / "watched", watchers)
     folder = watched.run.path
     for start in (0, 800, 1_600):
         returns = [e.episode_return for at, e in recording.episodes if start < at <= start + 800]
@@ -414,13 +406,13 @@ def test_a_real_training_is_watched_and_not_changed(tmp_path: Path) -> None:
     assert set(scalars(folder, "gradient_norm/torso.dense1")) == {800, 1_600, 2_400}
     tags = events(folder).Tags()
     assert {"gradients/torso.dense1.weight", "weights/head.linear.bias"} <= set(tags["histograms"])
-    assert json.loads(folder.joinpath("config.json").read_text())["recipe"]["name"] == "cartpole"
+    assert json.loads(folder.joinpath("config.json").read_text())["recipe"]["name"] == recipe.name
     assert "configuration/text_summary" in tags["tensors"]
     shares = [tag for tag in tags["scalars"] if tag.startswith("speed/share_")]
     assert sum(scalars(folder, tag)[2_400] for tag in shares) == pytest.approx(1.0, abs=1e-5)
 
     random_watched = torch.get_rng_state()
-    alone = trained(tmp_path / "alone", [])
+    alone = trained(recipe, tmp_path / "alone", [])
     assert torch.equal(random_watched, torch.get_rng_state())
     for name, value in alone.algorithm.state_dict()["policy"].items():
         assert torch.equal(value, watched.algorithm.policy.state_dict()[name]), name

@@ -26,70 +26,54 @@ from rlkit.recipes import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.training import RecipeError, Training, resume, train
 from rlkit_agents.algorithm import NonFiniteGradientError
-from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig
-from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 from rlkit_envs.atari import AtariProtocol
 
-CARTPOLE_DQN = DQNConfig(
-    network=NetworkConfig(torso="mlp", hidden_sizes=(16,)),
-    head=HeadConfig("expected"),
-    n_step=2,
-    replay_capacity=800,
-    batch_size=16,
-    samples_per_step=4,
-    learning_starts=100,
-    learning_rate=1e-3,
-    target_update_every=20,
-    epsilon=LinearSchedule(1.0, 0.1, 1_000),
-)
-CARTPOLE = Recipe(
-    name="small",
-    environment=GymnasiumEnvironment("CartPole-v1"),
-    algorithm=CARTPOLE_DQN,
-    num_envs=8,
-    steps=2_400,
-    seed=3,
-    learner_threads=1,
-    checkpoint_every=800,
-    evaluation=EvaluationSchedule(every=600, episodes=2, final_episodes=3),
-)
-# Every part that holds a state of its own; the ring of 100 rows is full after a third of the steps.
-RAINBOW = replace(
-    CARTPOLE,
-    algorithm=replace(
-        CARTPOLE_DQN,
-        network=NetworkConfig(
-            torso="mlp", hidden_sizes=(16,), dueling=True, noisy=True, dropout=0.2
+BOXING = AtariProtocol("boxing", height=42, width=42)
+
+
+@pytest.fixture
+def rainbow(small_cartpole: Recipe) -> Recipe:
+    """Every part that holds a state of its own."""
+    return replace(
+        small_cartpole,
+        algorithm=replace(
+            small_cartpole.algorithm,
+            network=NetworkConfig(
+                torso="mlp", hidden_sizes=(16,), dueling=True, noisy=True, dropout=0.2
+            ),
+            head=HeadConfig("categorical", atoms=11, value_max=100.0, value_min=0.0),
+            priority_exponent=0.5,
+            learning_rate_end=1e-4,
+            learning_rate_steps=2_000,
+            compress_replay=True,
+            precision="float32",
         ),
-        head=HeadConfig("categorical", atoms=11, value_max=100.0, value_min=0.0),
-        priority_exponent=0.5,
-        learning_rate_end=1e-4,
-        learning_rate_steps=2_000,
-        compress_replay=True,
-        precision="float32",
-    ),
-)
-BOXING = Recipe(
-    name="small-boxing",
-    environment=AtariProtocol("boxing", height=42, width=42),
-    algorithm=replace(
-        CARTPOLE_DQN,
-        network=NetworkConfig(torso="compact", dueling=True),
-        head=HeadConfig("quantile", atoms=8),
-        replay_capacity=200,
-        n_step=3,
-    ),
-    num_envs=4,
-    steps=720,
-    seed=3,
-    environment_threads=1,
-    learner_threads=1,
-    checkpoint_every=240,
-    evaluation=EvaluationSchedule(every=0, episodes=1, final_episodes=0),
-)
+    )
+
+
+@pytest.fixture
+def small_boxing(small_cartpole: Recipe) -> Recipe:
+    return Recipe(
+        name="small-boxing",
+        environment=BOXING,
+        algorithm=replace(
+            small_cartpole.algorithm,
+            network=NetworkConfig(torso="compact", dueling=True),
+            head=HeadConfig("quantile", atoms=8),
+            replay_capacity=200,
+            n_step=3,
+        ),
+        num_envs=4,
+        steps=720,
+        seed=3,
+        environment_threads=1,
+        learner_threads=1,
+        checkpoint_every=240,
+        evaluation=EvaluationSchedule(every=0, episodes=1, final_episodes=0),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -172,18 +156,23 @@ def same_weights(run: Run, other: Run) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "killed_at", "from_step"),
+    ("name", "killed_at", "from_step"),
     [
-        pytest.param(CARTPOLE, 2_000, None, id="cartpole"),
+        pytest.param("small_cartpole", 2_000, None, id="cartpole"),
         # Later than checkpoint 1600, from an earlier one.
-        pytest.param(CARTPOLE, 2_320, 800, id="cartpole-from-an-earlier-checkpoint"),
-        pytest.param(RAINBOW, 2_000, None, id="rainbow"),
-        pytest.param(BOXING, 600, None, id="boxing"),
+        pytest.param("small_cartpole", 2_320, 800, id="cartpole-from-an-earlier-checkpoint"),
+        pytest.param("rainbow", 2_000, None, id="rainbow"),
+        pytest.param("small_boxing", 600, None, id="boxing"),
     ],
 )
 def test_a_killed_training_goes_on_bit_for_bit(
-    tmp_path: Path, recipe: Recipe, killed_at: int, from_step: int | None
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    name: str,
+    killed_at: int,
+    from_step: int | None,
 ):
+    recipe: Recipe = request.getfixturevalue(name)
     whole = begin(recipe, tmp_path / "whole")
     with pytest.raises(Killed):
         begin(recipe, tmp_path / "killed", At(killed_at, kill))
@@ -219,8 +208,10 @@ def assert_equal_states(found: Any, expected: Any, place: str = "state") -> None
         assert found == expected, place
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path):
-    recipe = replace(CARTPOLE, steps=800, evaluation=EvaluationSchedule(0, 1, 0))
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    tmp_path: Path, small_cartpole: Recipe
+):
+    recipe = replace(small_cartpole, steps=800, evaluation=EvaluationSchedule(0, 1, 0))
     first, again = begin(recipe, tmp_path / "a"), begin(recipe, tmp_path / "b")
     other = begin(replace(recipe, seed=4), tmp_path / "c")
     assert_same_weights(first, again)
@@ -228,8 +219,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
     assert not same_weights(first, other)
 
 
-def test_train_and_resume_with_all_that_watches(tmp_path: Path):
-    recipe = replace(RAINBOW, steps=1_200, checkpoint_every=400)
+def test_train_and_resume_with_all_that_watches(tmp_path: Path, rainbow: Recipe):
+    recipe = replace(rainbow, steps=1_200, checkpoint_every=400)
     whole = train(recipe, runs=tmp_path / "whole")
     with pytest.raises(Killed):
         train(recipe, runs=tmp_path / "killed", callbacks=[At(1_000, kill)])
@@ -244,12 +235,14 @@ def test_train_and_resume_with_all_that_watches(tmp_path: Path):
     assert read_policy_file(killed.policies / "last.safetensors")[0]["provenance"]["steps"] == 1_400
 
 
-def test_a_training_killed_in_its_last_evaluation_only_repeats_that(tmp_path: Path):
+def test_a_training_killed_in_its_last_evaluation_only_repeats_that(
+    tmp_path: Path, small_cartpole: Recipe
+):
     class AtEnd(Callback):
         def on_end(self, training: Training) -> None:
             raise Killed
 
-    recipe = replace(CARTPOLE, steps=800)
+    recipe = replace(small_cartpole, steps=800)
     whole = begin(recipe, tmp_path / "whole")
     with pytest.raises(Killed):
         begin(recipe, tmp_path / "killed", AtEnd())
@@ -261,9 +254,11 @@ def test_a_training_killed_in_its_last_evaluation_only_repeats_that(tmp_path: Pa
     assert_same_weights(killed, whole)
 
 
-def test_evaluations_after_the_checkpoint_are_dropped_and_made_again(tmp_path: Path):
+def test_evaluations_after_the_checkpoint_are_dropped_and_made_again(
+    tmp_path: Path, small_cartpole: Recipe
+):
     with pytest.raises(Killed):
-        begin(CARTPOLE, tmp_path, At(2_000, kill))
+        begin(small_cartpole, tmp_path, At(2_000, kill))
     run = only_run(tmp_path)
     assert [line["step"] for line in run.evaluations()] == [600, 1_200, 1_800]
     with run.evaluations_file.open("a") as file:
@@ -278,11 +273,11 @@ def test_evaluations_after_the_checkpoint_are_dropped_and_made_again(tmp_path: P
 
 @pytest.mark.parametrize(("steps", "taken"), [(1, 8), (8, 8), (9, 16), (203, 208), (408, 408)])
 def test_a_budget_of_steps_ends_with_the_batched_step_that_reaches_it(
-    tmp_path: Path, steps: int, taken: int
+    tmp_path: Path, steps: int, taken: int, small_cartpole: Recipe
 ):
     # At 408 the last step is the one that starts afresh after the cut at 400.
     recipe = replace(
-        CARTPOLE, steps=steps, checkpoint_every=400, evaluation=EvaluationSchedule(0, 1, 0)
+        small_cartpole, steps=steps, checkpoint_every=400, evaluation=EvaluationSchedule(0, 1, 0)
     )
     run = Run.create(recipe, tmp_path)
     training = Training(recipe, run, [Evaluating(), Checkpointing()])
@@ -293,8 +288,10 @@ def test_a_budget_of_steps_ends_with_the_batched_step_that_reaches_it(
     assert read_policy_file(run.policies / "last.safetensors")[0]["provenance"]["steps"] == taken
 
 
-def test_a_budget_of_minutes_ends_and_leaves_a_checkpoint(tmp_path: Path):
-    recipe = replace(CARTPOLE, steps=None, minutes=0.01, evaluation=EvaluationSchedule(0, 1, 0))
+def test_a_budget_of_minutes_ends_and_leaves_a_checkpoint(tmp_path: Path, small_cartpole: Recipe):
+    recipe = replace(
+        small_cartpole, steps=None, minutes=0.01, evaluation=EvaluationSchedule(0, 1, 0)
+    )
     run = Run.create(recipe, tmp_path)
     training = Training(recipe, run, [Evaluating(), Checkpointing()])
     begun = time.perf_counter()
@@ -308,8 +305,8 @@ def test_a_budget_of_minutes_ends_and_leaves_a_checkpoint(tmp_path: Path):
     assert resumed.seconds >= 0.6
 
 
-def test_whichever_budget_is_spent_first_ends_the_training(tmp_path: Path):
-    recipe = replace(CARTPOLE, steps=80, minutes=60, evaluation=EvaluationSchedule(0, 1, 0))
+def test_whichever_budget_is_spent_first_ends_the_training(tmp_path: Path, small_cartpole: Recipe):
+    recipe = replace(small_cartpole, steps=80, minutes=60, evaluation=EvaluationSchedule(0, 1, 0))
     run = Run.create(recipe, tmp_path)
     training = Training(recipe, run, [Evaluating(), Checkpointing()])
     assert training.progress == 0
@@ -321,9 +318,11 @@ def test_whichever_budget_is_spent_first_ends_the_training(tmp_path: Path):
 
 
 @pytest.mark.parametrize("stopped_at", [8, 504, 800, 808])
-def test_a_stopped_training_leaves_a_checkpoint_and_goes_on(tmp_path: Path, stopped_at: int):
+def test_a_stopped_training_leaves_a_checkpoint_and_goes_on(
+    tmp_path: Path, stopped_at: int, small_cartpole: Recipe
+):
     # At 800 a cut is due anyway; at 808 the next step starts afresh after it.
-    recipe = replace(CARTPOLE, steps=1_200, evaluation=EvaluationSchedule(0, 2, 3))
+    recipe = replace(small_cartpole, steps=1_200, evaluation=EvaluationSchedule(0, 2, 3))
     run = Run.create(recipe, tmp_path)
     stop = At(stopped_at, Training.stop)
     training = Training(recipe, run, [stop, Evaluating(), Checkpointing()])
@@ -343,10 +342,10 @@ def test_a_stopped_training_leaves_a_checkpoint_and_goes_on(tmp_path: Path, stop
 
 
 def test_stopping_does_not_wait_for_an_evaluation_under_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cartpole: Recipe
 ):
-    run = Run.create(CARTPOLE, tmp_path)
-    training = Training(CARTPOLE, run, [Evaluating(), Checkpointing()])
+    run = Run.create(small_cartpole, tmp_path)
+    training = Training(small_cartpole, run, [Evaluating(), Checkpointing()])
     evaluate = evaluating.evaluate
 
     def stopped_meanwhile(*arguments: Any, **options: Any) -> Any:
@@ -363,8 +362,10 @@ def test_stopping_does_not_wait_for_an_evaluation_under_way(
 # Evaluations and policies
 
 
-def test_evaluations_come_when_due_and_the_best_policy_is_kept(tmp_path: Path):
-    run = begin(CARTPOLE, tmp_path)
+def test_evaluations_come_when_due_and_the_best_policy_is_kept(
+    tmp_path: Path, small_cartpole: Recipe
+):
+    run = begin(small_cartpole, tmp_path)
     lines = run.evaluations()
     assert [line["step"] for line in lines[:-1]] == [600, 1_200, 1_800, 2_400]
     assert [len(line["returns"]) for line in lines] == [2, 2, 2, 2, 3]
@@ -374,16 +375,18 @@ def test_evaluations_come_when_due_and_the_best_policy_is_kept(tmp_path: Path):
     header = read_policy_file(run.policies / "best.safetensors")[0]
     assert header["provenance"]["steps"] == best
     assert header["provenance"]["seed"] == 3
-    assert header["provenance"]["recipe"] == "small"
+    assert header["provenance"]["recipe"] == "small-cartpole"
     # The evaluation at the end plays on seeds that chose nothing.
     assert len({line["protocol"]["seed"] for line in lines[:-1]}) == 1
     assert lines[-1]["protocol"]["seed"] != lines[0]["protocol"]["seed"]
     assert lines[0]["seconds"] <= lines[-1]["seconds"]
 
 
-def test_a_policy_is_evaluated_under_the_protocol_whatever_made_its_training_easier(tmp_path: Path):
-    easier = replace(BOXING.environment, sticky_actions=0.0, clip_rewards=True, max_noops=0)
-    recipe = replace(BOXING, environment=easier, steps=40)
+def test_a_policy_is_evaluated_under_the_protocol_whatever_made_its_training_easier(
+    tmp_path: Path, small_boxing: Recipe
+):
+    easier = replace(BOXING, sticky_actions=0.0, clip_rewards=True, max_noops=0)
+    recipe = replace(small_boxing, environment=easier, steps=40)
     run = begin(recipe, tmp_path)
     protocol = run.evaluations()[0]["protocol"]
     assert protocol["sticky_actions"] == 0.25
@@ -397,7 +400,7 @@ def test_a_policy_is_evaluated_under_the_protocol_whatever_made_its_training_eas
 # Errors
 
 
-def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path):
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, small_cartpole: Recipe):
     def spoil(training: Training) -> None:
         with torch.no_grad():
             next(training.algorithm.policy.network.get_submodule("torso").parameters()).view(-1)[
@@ -405,8 +408,8 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path):
             ] = float("nan")
 
     recipe = replace(
-        CARTPOLE,
-        algorithm=replace(CARTPOLE_DQN, learning_starts=10_000),
+        small_cartpole,
+        algorithm=replace(small_cartpole.algorithm, learning_starts=10_000),
         evaluation=EvaluationSchedule(every=400, episodes=1, final_episodes=0),
     )
     with pytest.raises(NonFiniteGradientError, match=r"weights of network\.torso\..* step 1200"):
@@ -418,7 +421,9 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path):
     assert read_policy_file(run.policies / "last.safetensors")[0]["provenance"]["steps"] == 800
 
 
-def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_last_checkpoint(tmp_path: Path):
+def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_last_checkpoint(
+    tmp_path: Path, small_cartpole: Recipe
+):
     def spoil(training: Training) -> None:
         with torch.no_grad():
             next(training.algorithm.policy.network.get_submodule("torso").parameters()).view(-1)[
@@ -426,14 +431,18 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_last_checkpoi
             ] = float("inf")
 
     with pytest.raises(NonFiniteGradientError, match=r"torso\..* update \d+, environment step 10"):
-        begin(replace(CARTPOLE, evaluation=EvaluationSchedule(0, 1, 0)), tmp_path, At(1_000, spoil))
+        begin(
+            replace(small_cartpole, evaluation=EvaluationSchedule(0, 1, 0)),
+            tmp_path,
+            At(1_000, spoil),
+        )
     run = only_run(tmp_path)
     assert CheckpointStore(run.checkpoints).steps() == [800]
-    assert go_on(run).steps == CARTPOLE.steps
+    assert go_on(run).steps == small_cartpole.steps
 
 
 def test_a_full_disk_ends_the_training_and_the_last_checkpoint_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cartpole: Recipe
 ):
     with monkeypatch.context() as patch:
 
@@ -442,16 +451,16 @@ def test_a_full_disk_ends_the_training_and_the_last_checkpoint_goes_on(
 
         fill = At(1_000, lambda training: patch.setattr(checkpoint, "save_file", full))
         with pytest.raises(CheckpointError, match="No space left on device"):
-            begin(CARTPOLE, tmp_path, fill)
+            begin(small_cartpole, tmp_path, fill)
     run = only_run(tmp_path)
     assert CheckpointStore(run.checkpoints).steps() == [800]
-    assert go_on(run).steps == CARTPOLE.steps
-    whole = begin(CARTPOLE, tmp_path / "whole")
+    assert go_on(run).steps == small_cartpole.steps
+    whole = begin(small_cartpole, tmp_path / "whole")
     assert_same_weights(run, whole)
 
 
 def test_nothing_is_being_written_once_a_training_has_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cartpole: Recipe
 ):
     save_file = checkpoint.save_file
 
@@ -460,14 +469,14 @@ def test_nothing_is_being_written_once_a_training_has_failed(
         save_file(*arguments)
 
     monkeypatch.setattr(checkpoint, "save_file", slow)
-    recipe = replace(CARTPOLE, evaluation=EvaluationSchedule(0, 1, 0))
+    recipe = replace(small_cartpole, evaluation=EvaluationSchedule(0, 1, 0))
     with pytest.raises(Killed):
         begin(recipe, tmp_path, At(808, kill))
     assert CheckpointStore(only_run(tmp_path).checkpoints).steps() == [800]
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path):
-    recipe = replace(CARTPOLE, steps=160, evaluation=EvaluationSchedule(0, 1, 0))
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, small_cartpole: Recipe):
+    recipe = replace(small_cartpole, steps=160, evaluation=EvaluationSchedule(0, 1, 0))
     run = begin(recipe, tmp_path)
     wider = replace(recipe.algorithm, network=NetworkConfig(torso="mlp", hidden_sizes=(24,)))
     other_discount = replace(recipe.algorithm, discount=0.5)
@@ -479,9 +488,9 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path):
     assert CheckpointStore(run.checkpoints).steps() == [160]
 
 
-def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path: Path):
+def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path: Path, small_cartpole: Recipe):
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        go_on(Run.create(CARTPOLE, tmp_path))
+        go_on(Run.create(small_cartpole, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -490,25 +499,27 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path: Path):
         ({"environment": GymnasiumEnvironment("Nope-v1")}, "Nope"),
         ({"environment": GymnasiumEnvironment("CartPole-v1", {"nope": 1})}, "nope"),
         ({"environment": GymnasiumEnvironment("Pendulum-v1")}, "Discrete"),
-        ({"algorithm": replace(CARTPOLE_DQN, replay_capacity=8)}, "capacity"),
-        (
-            {"algorithm": replace(CARTPOLE_DQN, network=NetworkConfig(torso="nature"))},
-            "torso|image",
-        ),
+        ({"algorithm": {"replay_capacity": 8}}, "capacity"),
+        ({"algorithm": {"network": NetworkConfig(torso="nature")}}, "torso|image"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_leaves_no_run_behind(
-    tmp_path: Path, changes: dict[str, Any], complaint: str
+    tmp_path: Path, changes: dict[str, Any], complaint: str, small_cartpole: Recipe
 ):
-    with pytest.raises(RecipeError, match=f"recipe 'small' cannot be trained: .*({complaint})"):
-        train(replace(CARTPOLE, **changes), runs=tmp_path)
+    if "algorithm" in changes:
+        changes = {"algorithm": replace(small_cartpole.algorithm, **changes["algorithm"])}
+    expected = f"recipe 'small-cartpole' cannot be trained: .*({complaint})"
+    with pytest.raises(RecipeError, match=expected):
+        train(replace(small_cartpole, **changes), runs=tmp_path)
     assert not list(tmp_path.rglob("config.json"))
 
 
 # The loop
 
 
-def test_callbacks_see_every_step_in_order_and_are_closed_whatever_happens(tmp_path: Path):
+def test_callbacks_see_every_step_in_order_and_are_closed_whatever_happens(
+    tmp_path: Path, small_cartpole: Recipe
+):
     seen: list[Any] = []
 
     class Watching(Callback):
@@ -525,7 +536,7 @@ def test_callbacks_see_every_step_in_order_and_are_closed_whatever_happens(tmp_p
         def close(self) -> None:
             seen.append("close")
 
-    recipe = replace(CARTPOLE, steps=40, evaluation=EvaluationSchedule(0, 1, 0))
+    recipe = replace(small_cartpole, steps=40, evaluation=EvaluationSchedule(0, 1, 0))
     begin(recipe, tmp_path, Watching())
     assert seen == ["start", 8, 16, 24, 32, 40, "end", "close"]
     seen.clear()
@@ -534,7 +545,7 @@ def test_callbacks_see_every_step_in_order_and_are_closed_whatever_happens(tmp_p
     assert seen == ["start", 8, 16, "close"]
 
 
-def test_states_of_callbacks_are_kept(tmp_path: Path):
+def test_states_of_callbacks_are_kept(tmp_path: Path, small_cartpole: Recipe):
     class Counting(Callback):
         def __init__(self) -> None:
             self.count = 0
@@ -549,14 +560,14 @@ def test_states_of_callbacks_are_kept(tmp_path: Path):
             self.count = state["count"]
 
     with pytest.raises(Killed):
-        begin(CARTPOLE, tmp_path, Counting(), At(1_000, kill))
+        begin(small_cartpole, tmp_path, Counting(), At(1_000, kill))
     counting = Counting()
     go_on(only_run(tmp_path), counting)
-    assert counting.count == CARTPOLE.steps // CARTPOLE.num_envs  # pyright: ignore
+    assert counting.count == small_cartpole.steps // small_cartpole.num_envs  # pyright: ignore
 
 
-def test_the_time_is_accounted_for_by_phase(tmp_path: Path):
-    recipe = replace(CARTPOLE, steps=400, evaluation=EvaluationSchedule(0, 1, 0))
+def test_the_time_is_accounted_for_by_phase(tmp_path: Path, small_cartpole: Recipe):
+    recipe = replace(small_cartpole, steps=400, evaluation=EvaluationSchedule(0, 1, 0))
     run = Run.create(recipe, tmp_path)
     training = Training(recipe, run, [Checkpointing()])
     training.learn()
@@ -564,8 +575,8 @@ def test_the_time_is_accounted_for_by_phase(tmp_path: Path):
     assert 0 < sum(training.timer.seconds.values()) <= training.seconds
 
 
-def test_the_configuration_in_the_run_repeats_the_training(tmp_path: Path):
-    recipe = replace(CARTPOLE, steps=400, evaluation=EvaluationSchedule(0, 1, 0))
+def test_the_configuration_in_the_run_repeats_the_training(tmp_path: Path, small_cartpole: Recipe):
+    recipe = replace(small_cartpole, steps=400, evaluation=EvaluationSchedule(0, 1, 0))
     run = begin(recipe, tmp_path / "a")
     again = begin(Run.open(run.path).recipe(), tmp_path / "b")
     assert_same_weights(run, again)
