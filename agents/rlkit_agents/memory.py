@@ -67,7 +67,7 @@ class Memory(nn.Module):
         self, features: Tensor, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run over features (time, batch, in_features) in which no episode starts."""
-        layered = tuple(part.unsqueeze(0) for part in state)
+        layered = tuple(part.contiguous().unsqueeze(0) for part in state)  # as cuDNN wants it
         if self.kind == "lstm":
             output, (hidden, cell) = self.recurrent(features, layered)
             return output, (hidden.squeeze(0), cell.squeeze(0))
