@@ -102,7 +102,10 @@ def test_the_header_says_what_the_policy_is_and_where_it_comes_from(tmp_path: Pa
             "action": {"type": "Discrete", "n": 18, "start": 0, "dtype": "int64"},
         },
         "environment": {"kind": "AtariProtocol", **asdict(BOXING)},
-        "preprocessing": {"frame_stack": 4, "height": 42, "width": 42, "grayscale": True},
+        "preprocessing": {
+            **{"frame_stack": 4, "height": 42, "width": 42, "grayscale": True},
+            "flicker": 0.0,
+        },
         "protocol": {"id": "ALE/Boxing-v5", **asdict(BOXING)},
         "provenance": PROVENANCE,
     }
