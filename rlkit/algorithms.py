@@ -7,13 +7,14 @@ from collections.abc import Callable
 import gymnasium as gym
 import torch
 
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.seeds import Seeds
 from rlkit_agents.algorithm import Algorithm
 from rlkit_agents.dqn import DQN, DQNConfig
 from rlkit_agents.ppo import PPO, PPOConfig
 
-AlgorithmConfig = DQNConfig | PPOConfig
-"""A configuration from which `make_algorithm` builds."""
+AlgorithmConfig = DQNConfig | PPOConfig | StableBaselinesConfig
+"""A configuration of what learns: one from which `make_algorithm` builds, or another library's."""
 
 _ALGORITHMS: dict[type, Callable[..., Algorithm]] = {DQNConfig: DQN, PPOConfig: PPO}
 
@@ -31,6 +32,10 @@ def make_algorithm(
     Raises ValueError where the configuration does not fit the spaces, ImportError without a package
     that it needs.
     """
+    if type(config) not in _ALGORITHMS:
+        raise ValueError(
+            f"{type(config).__name__} has a training of its own: rlkit.train, not this"
+        )
     return _ALGORITHMS[type(config)](
         config,
         observation_space,

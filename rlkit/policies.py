@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import torch
 
 from rlkit.configuration import from_json, to_json
@@ -20,6 +21,7 @@ from rlkit.policy_file import (
 )
 from rlkit.recipes import RECIPES
 from rlkit.run_folder import Run
+from rlkit.sb3.config import POLICY as STABLE_BASELINES_POLICY
 from rlkit_agents.building import build_policy
 from rlkit_agents.policy import Policy
 
@@ -59,7 +61,7 @@ def load_policy(path: Path, device: torch.device | str = "cpu") -> LoadedPolicy:
     """Read a policy. Raises PolicyFileError where the file is none, is damaged, or is too new."""
     header, tensors = read_policy_file(path)
     try:
-        policy = build_policy(
+        policy = _build(
             header["architecture"],
             space_from_json(header["spaces"]["observation"]),
             space_from_json(header["spaces"]["action"]),
@@ -68,13 +70,21 @@ def load_policy(path: Path, device: torch.device | str = "cpu") -> LoadedPolicy:
         environment = from_json(header["environment"], Environment)  # pyright: ignore[reportArgumentType]
     except KeyError as error:
         raise PolicyFileError(f"{path} does not hold a whole policy: {error} is missing") from error
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, ImportError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise PolicyFileError(
             f"{path} does not hold a policy that rlkit can build: {reason}"
         ) from error
     policy = policy.to(device).eval()
     return LoadedPolicy(policy, environment, header, path)
+
+
+def _build(architecture: Any, observation_space: gym.Space, action_space: gym.Space) -> Policy:
+    if architecture.get("policy") == STABLE_BASELINES_POLICY:
+        from rlkit.sb3 import policy
+
+        return policy.build(architecture, observation_space, action_space)
+    return build_policy(architecture, observation_space, action_space)
 
 
 def find_policy(name: str) -> Path:

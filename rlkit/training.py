@@ -17,6 +17,7 @@ from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit.environments import make_envs
 from rlkit.recipes import Recipe
 from rlkit.run_folder import Run, provenance
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.seeds import Seeds
 from rlkit.stepping import Stepper
 from rlkit_agents.algorithm import NonFiniteGradientError
@@ -66,27 +67,31 @@ class Training:
         self._seconds_before = 0.0
         self._started: float | None = None
         self._provenance = provenance()
-        environment_threads, learner_threads = recipe.threads
-        torch.set_num_threads(learner_threads)
+        torch.set_num_threads(recipe.threads[1])
         torch.manual_seed(int(self.seeds.exploration.generate_state(1)[0]))
         try:
-            envs = make_envs(recipe.environment, recipe.num_envs, environment_threads)
-            self.stepper = Stepper(
-                envs,
-                self.seeds.environment,
-                cut_every=recipe.checkpoint_every // recipe.num_envs,
-            )
-            self.algorithm = make_algorithm(
-                recipe.algorithm,
-                envs.single_observation_space,
-                envs.single_action_space,
-                recipe.num_envs,
-                self.seeds,
-                device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            )
+            self._assemble(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         except (ValueError, ImportError, MemoryError) as error:
             raise RecipeError(f"recipe {recipe.name!r} cannot be trained: {error}") from error
         self.checkpoints = CheckpointStore(run.checkpoints, recipe.checkpoints_kept)
+
+    def _assemble(self, device: str) -> None:
+        """Build what steps and what learns. Raises what a `RecipeError` is made of."""
+        recipe = self.recipe
+        envs = make_envs(recipe.environment, recipe.num_envs, recipe.threads[0])
+        self.stepper = Stepper(
+            envs,
+            self.seeds.environment,
+            cut_every=recipe.checkpoint_every // recipe.num_envs,
+        )
+        self.algorithm = make_algorithm(
+            recipe.algorithm,
+            envs.single_observation_space,
+            envs.single_action_space,
+            recipe.num_envs,
+            self.seeds,
+            device,
+        )
 
     @property
     def seconds(self) -> float:
@@ -217,6 +222,15 @@ class Training:
         self.checkpoints.forget_after(checkpoint.step)
 
 
+def training_class(recipe: Recipe) -> type[Training]:
+    """What trains `recipe`: another library's algorithms bring a loop of their own."""
+    if isinstance(recipe.algorithm, StableBaselinesConfig):
+        from rlkit.sb3.training import StableBaselinesTraining
+
+        return StableBaselinesTraining
+    return Training
+
+
 def train(
     recipe: Recipe, *, runs: str | os.PathLike[str] = "runs", callbacks: Iterable[Callback] = ()
 ) -> Run:
@@ -229,7 +243,7 @@ def train(
     """
     run = Run.create(recipe, os.fspath(runs))
     try:
-        training = Training(recipe, run, [*callbacks, *_standard_callbacks()])
+        training = training_class(recipe)(recipe, run, [*callbacks, *_standard_callbacks()])
     except BaseException:
         run.discard()
         raise
@@ -250,7 +264,8 @@ def resume(
     becomes the run's. Raises what `train` raises, and CheckpointError where the checkpoint is
     missing, damaged, or of another configuration.
     """
-    training = Training(recipe or run.recipe(), run, [*callbacks, *_standard_callbacks()])
+    going_on = recipe or run.recipe()
+    training = training_class(going_on)(going_on, run, [*callbacks, *_standard_callbacks()])
     training.load_checkpoint(checkpoint)
     if recipe is not None:
         run.change_recipe(recipe)
