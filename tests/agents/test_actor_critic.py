@@ -124,6 +124,7 @@ def test_continuous_actions_are_means_within_the_bounds():
     np.testing.assert_allclose(actions, means.double().numpy().clip(ARM.low, ARM.high))
     assert ((actions == ARM.low) | (actions == ARM.high)).any()
     assert (actions[:, 1] > 1).any()  # where there is no bound
+    assert policy.state_dict().keys() == dict(policy.named_parameters()).keys()
 
 
 def test_drawn_actions_follow_the_policy():
