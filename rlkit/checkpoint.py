@@ -25,9 +25,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
@@ -36,6 +35,7 @@ from safetensors.torch import load_file, save_file
 from rlkit.nested_state import join_state, split_state
 from rlkit.reasons import reason_of
 from rlkit.whole_files import flush, whole_file
+from rlkit_agents.algorithm import RowHistory
 
 FORMAT_VERSION = 1
 _ROWS_PER_WRITE = 128  # at 64 environments and 84x84 pixels, 58 MB
@@ -43,19 +43,6 @@ _ROWS_PER_WRITE = 128  # at 64 environments and 84x84 pixels, 58 MB
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be written or read; the message is one clear line."""
-
-
-class RowHistory(Protocol):
-    """A long record in rows that never change once written, such as a replay."""
-
-    @property
-    def rows_written(self) -> int: ...
-    @property
-    def first_row(self) -> int: ...
-    @property
-    def rows_capacity(self) -> int: ...
-    def export_rows(self, start: int, stop: int) -> dict[str, np.ndarray]: ...
-    def import_rows(self, start: int, arrays: dict[str, np.ndarray]) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
+from rlkit.reasons import reason_of
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 
@@ -104,6 +105,7 @@ def make_watchable(environment: Environment) -> gym.Env:
         env.render()
     except Exception as error:  # what a missing library or display raises depends on the library
         env.close()
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"cannot draw environment {environment.id!r}: {reason}") from error
+        raise ValueError(
+            f"cannot draw environment {environment.id!r}: {reason_of(error)}"
+        ) from error
     return env

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tyro.conf import Fixed, Suppress
 
-from rlkit.algorithms import AlgorithmConfig
-from rlkit.environments import Environment, GymnasiumEnvironment
+from rlkit.algorithms import AlgorithmConfig, starting_point
+from rlkit.environments import Environment, GymnasiumEnvironment, make_envs
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig
@@ -161,3 +161,23 @@ def find_recipe(name: str) -> Recipe:
         return RECIPES[name]
     near = difflib.get_close_matches(name, RECIPES, n=3) or sorted(RECIPES)
     raise ValueError(f"no recipe is called {name!r}; did you mean {' or '.join(near)}?")
+
+
+def with_algorithm(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with the algorithm called `name` and what that starts from, in the same world.
+
+    name: one of `rlkit.algorithms.ALGORITHMS`, or one of another library, such as `sb3:PPO`.
+    Raises ValueError for another name, ImportError where its library is not installed.
+    """
+    envs = make_envs(recipe.environment, 1)
+    try:
+        algorithm, num_envs = starting_point(name, envs.single_observation_space)
+    finally:
+        envs.close()
+    return replace(
+        recipe,
+        name=f"{recipe.name}-{name.replace(':', '-')}",
+        algorithm=algorithm,
+        num_envs=num_envs,
+        checkpoint_every=max(recipe.checkpoint_every, num_envs),
+    )

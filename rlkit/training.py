@@ -15,6 +15,7 @@ from rlkit.algorithms import make_algorithm
 from rlkit.callbacks.callback import Callback
 from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit.environments import make_envs
+from rlkit.reasons import reason_of
 from rlkit.recipes import Recipe
 from rlkit.run_folder import Run, provenance
 from rlkit.sb3.config import StableBaselinesConfig
@@ -186,6 +187,7 @@ class Training:
         """
         assert self.stepper.at_cut, "a training can go on exactly only from a cut"
         self.check_weights()
+        device = self.algorithm.device
         state = {
             "algorithm": self.algorithm.state_dict(),
             "stepper": self.stepper.state_dict(),
@@ -193,6 +195,7 @@ class Training:
             "steps": self.steps,
             "seconds": self.seconds,
             "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "callbacks": {type(c).__name__: c.state_dict() for c in self.callbacks},
         }
         self.checkpoints.save(self.steps, state, self.algorithm.replay)
@@ -211,13 +214,14 @@ class Training:
             self.steps = int(state["steps"])
             self._seconds_before = float(state["seconds"])
             torch.set_rng_state(state["torch_random"])
+            if state.get("cuda_random") is not None and self.algorithm.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda_random"], self.algorithm.device)
             for callback in self.callbacks:
                 callback.load_state_dict(state["callbacks"].get(type(callback).__name__, {}))
         except (KeyError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
             raise CheckpointError(
                 f"checkpoint {checkpoint.step} in {self.run.checkpoints} does not fit the run's "
-                f"configuration: {reason}"
+                f"configuration: {reason_of(error)}"
             ) from error
         self.checkpoints.forget_after(checkpoint.step)
 
@@ -247,7 +251,8 @@ def train(
     except BaseException:
         run.discard()
         raise
-    training.learn()
+    with run.lock():
+        training.learn()
     return run
 
 
@@ -261,15 +266,16 @@ def resume(
     """Go on with a training from its last checkpoint, or from the one at step `checkpoint`.
 
     recipe: what to go on with instead of the run's own, such as one with a larger budget; it
-    becomes the run's. Raises what `train` raises, and CheckpointError where the checkpoint is
-    missing, damaged, or of another configuration.
+    becomes the run's. Raises what `train` raises, CheckpointError where the checkpoint is missing,
+    damaged, or of another configuration, and RunError where the run is being trained already.
     """
-    going_on = recipe or run.recipe()
-    training = training_class(going_on)(going_on, run, [*callbacks, *_standard_callbacks()])
-    training.load_checkpoint(checkpoint)
-    if recipe is not None:
-        run.change_recipe(recipe)
-    training.learn()
+    with run.lock():
+        going_on = recipe or run.recipe()
+        training = training_class(going_on)(going_on, run, [*callbacks, *_standard_callbacks()])
+        training.load_checkpoint(checkpoint)
+        if recipe is not None:
+            run.change_recipe(recipe)
+        training.learn()
     return run
 
 

@@ -75,6 +75,11 @@ def _show_environments() -> None:
 
 
 def _show_algorithms() -> None:
+    from rlkit.algorithms import ALGORITHMS, LIBRARY_ALGORITHMS
+
+    rows = [(name, algorithm.summary) for name, algorithm in ALGORITHMS.items()]
+    rows += LIBRARY_ALGORITHMS.items()
+    _print_table("Algorithms: rlkit train RECIPE --algorithm NAME", ("name", "algorithm"), rows)
     parts = (
         ("double Q-learning", "--algorithm.double"),
         ("dueling network", "--algorithm.network.dueling"),
@@ -85,7 +90,7 @@ def _show_algorithms() -> None:
         ("categorical values (C51)", "--algorithm.head.kind categorical"),
         ("Munchausen targets", "--algorithm.munchausen"),
     )
-    _print_table("Algorithms: DQN, whose parts switch on separately", ("part", "flag"), parts)
+    _print_table("Parts of dqn, which switch on separately", ("part", "flag"), parts)
 
 
 def _show_runs(folder: Path) -> None:

@@ -12,11 +12,14 @@ import tyro
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import is_named, parse
 from rlkit.cli.running import carry_out
-from rlkit.recipes import RECIPES, Recipe, find_recipe
+from rlkit.recipes import RECIPES, Recipe, find_recipe, with_algorithm
 from rlkit.run_folder import Run, RunError
 from rlkit.training import train
 
-_USAGE = "rlkit train RECIPE|--from RUN [--steps N | --minutes M] [--seed S] [--SETTING VALUE ...]"
+_USAGE = (
+    "rlkit train RECIPE|--from RUN [--algorithm NAME] [--steps N | --minutes M] [--seed S] "
+    "[--SETTING VALUE ...]"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,12 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0
+    algorithm, arguments = _named_algorithm(arguments)
     recipe, options, command = _starting_point(arguments)
+    if algorithm is not None:
+        with blaming_user(ValueError, ImportError):
+            recipe = with_algorithm(recipe, algorithm)
+        command += f" --algorithm {algorithm}"
     parsed = parse(TrainOptions, options, command, default=TrainOptions(recipe))
     recipe = with_named_budget(parsed.recipe, options)
     try:
@@ -52,6 +60,20 @@ def with_named_budget(recipe: Recipe, options: Sequence[str]) -> Recipe:
         if minutes and not steps:
             return replace(recipe, steps=None)
     return recipe
+
+
+def _named_algorithm(arguments: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """What `--algorithm` names, if it is there, and the other arguments."""
+    for index, argument in enumerate(arguments):
+        flag, equals, name = argument.partition("=")
+        if flag == "--algorithm":
+            after = index + 1 if equals else index + 2
+            if not equals:
+                name = "".join(arguments[index + 1 : after])
+            if not name or name.startswith("-"):
+                raise Mistake("--algorithm needs a name; `rlkit list algorithms` shows them")
+            return name, [*arguments[:index], *arguments[after:]]
+    return None, arguments
 
 
 def _starting_point(arguments: Sequence[str]) -> tuple[Recipe, Sequence[str], str]:
@@ -78,6 +100,9 @@ def _overview() -> str:
             "Trains a recipe from scratch, or a new run with the configuration of an earlier one.",
             "",
             "recipes: " + ", ".join(RECIPES),
+            "",
+            "--algorithm replaces the recipe's algorithm by another with its own usual settings;",
+            "`rlkit list algorithms` shows their names.",
             "",
             "`rlkit train RECIPE --help` lists every setting with its meaning and its default.",
         )

@@ -398,6 +398,27 @@ def test_sigterm_ends_a_process_cleanly(tmp_path: Path):
     assert main(["resume", str(run.path), "--steps", str(last + 40)]) == 0
 
 
+def test_a_run_in_training_is_not_resumed_until_its_process_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    command = [sys.executable, "-m", "rlkit", "train", "cartpole", f"--runs={tmp_path}", *QUICK]
+    process = subprocess.Popen(
+        [*command, "--steps=100000000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not list(tmp_path.glob("*/*/checkpoints/*/state.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        run = only_run(tmp_path)
+        assert main(["resume", str(run.path)]) == 2
+        assert f"{run.path} is being trained by process {process.pid}; " in mistake(capsys)
+    finally:
+        process.kill()
+        process.wait()
+    last = checkpoints(run)[-1]
+    assert main(["resume", str(run.path), "--steps", str(last + 40)]) == 0
+
+
 def test_a_runs_folder_that_cannot_be_written_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
