@@ -147,7 +147,12 @@ class Ring(gym.Env):
 def test_a_truncated_episode_is_worth_what_would_have_followed(
     terminates: bool, trace_decay: float
 ):
-    config = small(trace_decay=trace_decay, rollout_length=7)
+    config = small(
+        trace_decay=trace_decay,
+        rollout_length=7,
+        learning_rate_end=1e-4,
+        learning_rate_steps=11_200,
+    )
     envs = SyncVectorEnv([lambda: Ring(terminates)] * NUM_ENVS)
     policy = trained(config, envs, steps=700).policy
     values = np.array([0.49, 0.7, 1.0])
