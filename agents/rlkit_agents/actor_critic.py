@@ -189,6 +189,11 @@ class ActorCriticPolicy(Policy):
     def _step(self, observations: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """`forward` for observations that follow on `state`, and the state after them."""
         if self.network.memory is None:
+            if state is not None:
+                shapes = [tuple(part.shape) for part in state]
+                raise ValueError(
+                    f"a recurrent state of shapes {shapes} does not fit: this policy has no memory"
+                )
             return *self(observations), None
         outputs, values, state = self.unroll(observations.unsqueeze(0), state)
         return outputs.squeeze(0), values.squeeze(0), state

@@ -250,6 +250,13 @@ def test_a_state_of_another_batch_is_refused():
         policy.act(samples(2), state)
 
 
+@pytest.mark.parametrize("method", ["act", "explore", "values"])
+def test_a_policy_without_memory_refuses_a_state(method: str):
+    _, state = actor_critic(network=LSTM).act(samples(3))
+    with pytest.raises(ValueError, match=r"\(3, 6\).* does not fit: this policy has no memory"):
+        getattr(actor_critic(), method)(samples(3), state)
+
+
 # Stable-Baselines3
 
 
