@@ -255,16 +255,12 @@ class PPO:
         clip_range = config.clip_range_at(self.steps)
         self.policy.train()
         measured: list[Tensor] = []
-        for _ in range(config.epochs):
-            for outputs, values, rows in self._passes(experience):
-                objective, measures = self._loss(experience, outputs, values, rows, clip_range)
-                if config.target_kl is not None and measures[-1] > 1.5 * config.target_kl:
-                    break
-                gradient_norm = self._step(objective)
-                measured.append(torch.stack((*measures, gradient_norm)))
-            else:
-                continue
-            break
+        for outputs, values, rows in self._minibatches(experience):
+            objective, measures = self._loss(experience, outputs, values, rows, clip_range)
+            if config.target_kl is not None and measures[-1] > 1.5 * config.target_kl:
+                break
+            gradient_norm = self._step(objective)
+            measured.append(torch.stack((*measures, gradient_norm)))
         if not measured:
             return {}
         means = torch.stack(measured).mean(0)
@@ -278,12 +274,17 @@ class PPO:
             "updates": float(self.updates),
         }
 
-    def _passes(self, experience: _Experience) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Once through the rollout, in random minibatches, each passed through the network.
+    def _minibatches(self, experience: _Experience) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """All epochs' minibatches, each passed through the network as it is asked for.
 
         Gives the actions' outputs (batch, outputs), values (batch,), and which rows of the
         experience they belong to, (batch,) int64. Rows that are not valid are left out.
         """
+        for _ in range(self.config.epochs):
+            yield from self._pass(experience)
+
+    def _pass(self, experience: _Experience) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """One epoch's minibatches: every valid row once, in a random order."""
         valid = self._rollout.valid
         if self.config.network.memory == "none":
             for rows in self._shuffled_parts(np.flatnonzero(valid), 1):
