@@ -68,6 +68,11 @@ class R2D2:
         initialisation_seed: np.random.SeedSequence,
         device: torch.device | str = "cpu",
     ) -> None:
+        if isinstance(action_space, gym.spaces.Box):
+            raise ValueError(
+                f"R2D2 chooses among finitely many actions and needs a Discrete action space, got "
+                f"{action_space}; PPO learns continuous actions, also with a memory"
+            )
         self.config = config
         self.device = torch.device(device)
         self.num_envs = num_envs
