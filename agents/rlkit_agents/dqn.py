@@ -147,6 +147,8 @@ def rainbow(**changes: Any) -> DQNConfig:
 
 
 _Outputs: TypeAlias = tuple[Tensor, Tensor]
+_Begun: TypeAlias = "tuple[Future[_Transitions], Future[_Outputs]]"
+"""What a gradient step works on, as far as it is computed beside something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,7 @@ class DQN:
         self.updates = 0
         """Gradient steps taken."""
         self._samples_due = 0.0
+        self._ahead: _Begun | None = None
         self._acted_on: np.ndarray | None = None
         self._actions: np.ndarray | None = None
 
@@ -254,6 +257,7 @@ class DQN:
         self.policy.eval_with_noise()
         if self.config.network.noisy:
             self.policy.network.reset_noise(self._noise)
+        self._begin_update()
         with torch.inference_mode():
             greedy, _ = self.policy.act(torch.from_numpy(observations).to(self.device))
         actions = greedy.cpu().numpy()
@@ -291,18 +295,15 @@ class DQN:
         the weights change, when the loss or a gradient is not finite.
         """
         metrics: dict[str, Tensor | float] = {}
-        ahead: tuple[Future[_Transitions], Future[_Outputs]] | None = None
+        ahead, self._ahead = self._ahead, None
         while self._is_due():
             self._samples_due -= self.config.batch_size
             self.policy.train()
-            if ahead is None:
-                if self.config.network.noisy:
-                    self.policy.network.reset_noise(self._noise)
-                    self.target.network.reset_noise(self._noise)
-                transitions = self._draw(self.updates)
-                outputs = self._beside.submit(self._without_gradient, transitions)
-            else:
-                transitions, outputs = ahead[0].result(), ahead[1]
+            if ahead is None and self.config.network.noisy:
+                self.policy.network.reset_noise(self._noise)
+                self.target.network.reset_noise(self._noise)
+            drawn, outputs = ahead or self._begin(self.updates)
+            transitions = drawn.result()
             ahead = self._look_ahead() if self._is_due() else None
             metrics = self._learn(transitions, outputs)
         return metrics
@@ -311,13 +312,23 @@ class DQN:
         batch_size = self.config.batch_size
         return self._samples_due >= batch_size and self.replay.can_sample(batch_size)
 
-    def _look_ahead(self) -> tuple[Future[_Transitions], Future[_Outputs]] | None:
+    def _begin_update(self) -> None:
+        """Begin the next gradient step beside acting, unless noise is still to be drawn for it."""
+        network = self.config.network
+        if self._ahead is None and network.dropout == 0 and not network.noisy and self._is_due():
+            self._ahead = self._begin(self.updates)
+
+    def _look_ahead(self) -> _Begun | None:
         """Begin the gradient step after this one, unless this one changes what it begins with."""
         config = self.config
         copies_target = (self.updates + 1) % config.target_update_every == 0
         if copies_target or config.double or config.network.noisy or config.priority_exponent > 0:
             return None
-        drawn = self._beside.submit(self._draw, self.updates + 1)
+        return self._begin(self.updates + 1)
+
+    def _begin(self, update: int) -> _Begun:
+        """Draw a batch for the gradient step number `update`, and compute its outputs."""
+        drawn = self._beside.submit(self._draw, update)
         return drawn, self._beside.submit(lambda: self._without_gradient(drawn.result()))
 
     def _draw(self, update: int) -> _Transitions:
@@ -446,6 +457,7 @@ class DQN:
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
         self._samples_due = float(state["samples_due"])
+        self._ahead = None
 
 
 def _check_stacks(before: np.ndarray, after: np.ndarray) -> None:
