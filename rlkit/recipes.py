@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from tyro.conf import Fixed, Suppress
 
-from rlkit.algorithms import AlgorithmConfig, starting_point
+from rlkit.algorithms import ALGORITHMS, AlgorithmConfig, starting_point
 from rlkit.environments import Environment, GymnasiumEnvironment, make_envs
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.ppo_config import PPOConfig
+from rlkit_agents.pqn import PQNConfig
 from rlkit_agents.q_policy import HeadConfig
+from rlkit_agents.r2d2_config import R2D2Config
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.symmetry import Symmetry
 from rlkit_envs.atari import AtariProtocol
@@ -64,10 +67,11 @@ class Recipe:
     seed: int = 1
     """Determines environments, exploration, replay and initialisation."""
     environment_threads: int = 0
-    """Threads that step the environments; 0 is half the cores: the learner computes meanwhile."""
+    """Threads that step the environments; 0 is half the cores where a replay lets the learner
+    compute meanwhile, else all."""
     learner_threads: int = 0
-    """Threads that compute the learning; 0 is half the cores: two that want one core lose far more
-    than half, as each waits for the other's threads."""
+    """Threads that compute the learning; 0 is as for the environments: two that want one core lose
+    far more than half, as each waits for the other's threads."""
     checkpoint_every: int = 1_000_000
     """Environment steps between checkpoints; at each, running episodes are cut (see `Stepper`)."""
     checkpoints_kept: int = 2
@@ -98,16 +102,26 @@ class Recipe:
     @property
     def threads(self) -> tuple[int, int]:
         """Threads for environments and for the learner, 0 replaced by what it stands for."""
-        half_the_cores = max(1, (os.cpu_count() or 1) // 2)
-        return self.environment_threads or half_the_cores, self.learner_threads or half_the_cores
+        cores = os.cpu_count() or 1
+        at_once = isinstance(self.algorithm, DQNConfig | R2D2Config)
+        usual = max(1, cores // 2) if at_once else cores
+        return self.environment_threads or usual, self.learner_threads or usual
 
+
+_RING = AtariProtocol(game="boxing", height=42, width=42)
+_MIRRORED_RING = Symmetry(
+    # The ring is the same seen in a mirror, but for the picture's black left margin.
+    flip_rows=False,
+    flip_columns=True,
+    actions=mirrored_actions(left_right=True),
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(
             name="boxing",
-            environment=AtariProtocol(game="boxing", height=42, width=42),
+            environment=_RING,
             algorithm=DQNConfig(
                 network=NetworkConfig(torso="compact", dueling=True, layer_norm="dense"),
                 head=HeadConfig("quantile", atoms=32),
@@ -118,35 +132,75 @@ RECIPES: dict[str, Recipe] = {
                 learning_rate=2e-4,
                 learning_rate_end=5e-5,
                 learning_rate_steps=6_000_000,
-                # The ring is the same seen in a mirror, but for the picture's black left margin.
-                symmetries=(
-                    Symmetry(
-                        flip_rows=False,
-                        flip_columns=True,
-                        actions=mirrored_actions(left_right=True),
-                    ),
-                ),
+                symmetries=(_MIRRORED_RING,),
             ),
             minutes=60,
             evaluation=EvaluationSchedule(video_every=2_000_000),
         ),
         Recipe(
+            name="boxing-recurrent",
+            environment=replace(_RING, frame_stack=1),
+            algorithm=R2D2Config(
+                network=NetworkConfig(
+                    torso="compact", dueling=True, layer_norm="dense", memory="lstm"
+                ),
+                head=HeadConfig("quantile", atoms=32),
+                double=False,
+                value_rescaling=False,
+                discount=0.99,
+                n_step=3,
+                burn_in=8,
+                trace_length=16,
+                trace_period=8,
+                replay_capacity=1_000_000,
+                batch_size=16,
+                samples_per_step=5.0,
+                target_update_every=200,
+                learning_rate=2e-4,
+                learning_rate_end=5e-5,
+                learning_rate_steps=6_000_000,
+                symmetries=(_MIRRORED_RING,),
+            ),
+            minutes=60,
+            evaluation=EvaluationSchedule(video_every=2_000_000),
+        ),
+        Recipe(
+            name="boxing-actor-critic",
+            environment=AtariProtocol(game="boxing"),  # the network pools a smaller one away
+            algorithm=PPOConfig(
+                network=NetworkConfig(torso="seed", initialisation="orthogonal"),
+                rollout_length=64,
+                epochs=4,
+                minibatch_size=512,
+                clip_range=0.1,
+                entropy_weight=0.01,
+                learning_rate=5e-4,
+                learning_rate_end=5e-5,
+                learning_rate_steps=10_000_000,
+                precision="auto",
+            ),
+            num_envs=64,
+            minutes=60,
+            evaluation=EvaluationSchedule(video_every=2_000_000),
+        ),
+        Recipe(
+            name="boxing-pqn",
+            environment=_RING,
+            algorithm=PQNConfig(
+                network=NetworkConfig(torso="compact", layer_norm="all"),
+                epsilon=LinearSchedule(1.0, 0.01, 500_000),
+                symmetries=(_MIRRORED_RING,),
+            ),
+            num_envs=128,
+            minutes=60,
+            checkpoint_every=1_024_000,
+            evaluation=EvaluationSchedule(video_every=2_000_000),
+        ),
+        Recipe(
             name="cartpole",
             environment=GymnasiumEnvironment("CartPole-v1"),
-            algorithm=DQNConfig(
-                network=NetworkConfig(torso="mlp", hidden_sizes=(128, 128)),
-                head=HeadConfig("expected"),
-                n_step=1,
-                replay_capacity=20_000,
-                batch_size=128,
-                samples_per_step=64,
-                learning_starts=1_000,
-                learning_rate=1e-3,
-                target_update_every=100,
-                epsilon=LinearSchedule(1.0, 0.04, 8_000),
-                precision="float32",
-            ),
-            num_envs=8,
+            algorithm=ALGORITHMS["dqn"].vectors[0],
+            num_envs=ALGORITHMS["dqn"].vectors[1],
             steps=50_000,
             checkpoint_every=20_000,
             evaluation=EvaluationSchedule(every=10_000, episodes=8, final_episodes=20),

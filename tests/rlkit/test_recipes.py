@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from rlkit.algorithms import AlgorithmConfig
-from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe, find_recipe
+from rlkit.algorithms import ALGORITHMS, AlgorithmConfig
+from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe, find_recipe, with_algorithm
 from rlkit.run_folder import Run
-from rlkit.training import Training
+from rlkit.training import Training, training_class
 from rlkit_agents.dqn import DQNConfig
+from rlkit_agents.ppo_config import PPOConfig
+from rlkit_agents.pqn import PQNConfig
+from rlkit_agents.r2d2_config import R2D2Config
 
 CARTPOLE = RECIPES["cartpole"]
 
@@ -21,7 +24,8 @@ def test_recipes_are_found_by_name():
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("boxng", "did you mean boxing"), ("xyz", "boxing or cartpole")]
+    ("name", "hint"),
+    [("boxng", "did you mean boxing"), ("xyz", "boxing or boxing-actor-critic or")],
 )
 def test_an_unknown_recipe_is_answered_with_the_nearest(name: str, hint: str):
     with pytest.raises(ValueError, match=f"no recipe is called '{name}'.*{hint}"):
@@ -35,6 +39,13 @@ def learning_at_once(config: AlgorithmConfig) -> AlgorithmConfig:
         return replace(
             config, replay_capacity=600, batch_size=16, learning_starts=64, samples_per_step=2
         )
+    if isinstance(config, R2D2Config):
+        return replace(
+            config, replay_capacity=600, batch_size=2, learning_starts=64, samples_per_step=2
+        )
+    if isinstance(config, PQNConfig):
+        return replace(config, rollout_length=16, minibatches=2)
+    assert isinstance(config, PPOConfig)
     return replace(config, rollout_length=16, minibatch_size=32)
 
 
@@ -55,6 +66,38 @@ def test_every_recipe_starts_to_learn(recipe: Recipe, tmp_path: Path):
     training.learn()
     assert training.algorithm.updates >= 1
     assert recipe.checkpoint_every % recipe.num_envs == 0
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_starts_to_learn_by_name_alone(name: str, tmp_path: Path):
+    recipe = with_algorithm(CARTPOLE, name)
+    assert recipe.name == f"cartpole-{name}"
+    assert recipe.environment == CARTPOLE.environment
+    small = replace(
+        recipe,
+        steps=2_100,
+        learner_threads=1,
+        evaluation=EvaluationSchedule(every=0, episodes=1, final_episodes=0),
+    )
+    training = Training(small, Run.create(small, tmp_path), [])
+    training.learn()
+    assert training.algorithm.updates >= 1
+
+
+@pytest.mark.parametrize("name", [*ALGORITHMS, "sb3:PPO", "sb3-contrib:QRDQN"])
+def test_an_algorithm_by_name_sees_pictures_by_convolutions(name: str, tmp_path: Path):
+    recipe = with_algorithm(RECIPES["boxing"], name)
+    assert recipe.environment == RECIPES["boxing"].environment
+    training = training_class(recipe)(recipe, Run.create(recipe, tmp_path), [])
+    training.stepper.envs.close()
+    assert any(weights.ndim == 4 for weights in training.algorithm.policy.state_dict().values())
+
+
+def test_an_unknown_algorithm_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="no algorithm is called 'sb3:pop'; did you mean sb3:PPO"):
+        with_algorithm(CARTPOLE, "sb3:pop")
+    with pytest.raises(ValueError, match=r"no algorithm is called 'xyz'; known: dqn, .*, sb3:PPO"):
+        with_algorithm(CARTPOLE, "xyz")
 
 
 @pytest.mark.parametrize(
