@@ -17,7 +17,6 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecEnv
@@ -45,8 +44,13 @@ _COUNTERS = (
 )
 """Attributes of a model, where it has them, that change while it learns."""
 
-_METRICS = {"exploration_rate": "epsilon", "n_updates": None}
-"""The library's name of a number -> ours; None where it does not mean the same."""
+_METRICS: dict[str, tuple[str, float]] = {
+    "approx_kl": ("approximate_kl", 1.0),
+    "entropy_loss": ("entropy", -1.0),
+    "exploration_rate": ("epsilon", 1.0),
+    "policy_gradient_loss": ("policy_loss", 1.0),
+}
+"""The library's name of a number -> ours for the same, and what it is to be multiplied by."""
 
 
 class StableBaselines:
@@ -135,6 +139,9 @@ class StableBaselines:
         self.model._last_obs = None  # makes the library reset the environments
         if self.replay is not None:
             self.replay.cut()
+        noise = getattr(self.model, "action_noise", None)
+        if noise is not None:
+            noise.reset()
         states = getattr(self.model, "_last_lstm_states", None)
         for part in () if states is None else (*states.pi, *states.vf):
             part.zero_()
@@ -151,9 +158,12 @@ class StableBaselines:
         metrics: dict[str, float] = {}
         for tag, value in recorded.items():
             name = tag.rsplit("/", 1)[-1]
-            ours = _METRICS.get(name, name)
-            if ours is not None and np.ndim(value) == 0:
-                metrics[ours] = float(value)
+            ours, factor = _METRICS.get(name, (name, 1.0))
+            if np.ndim(value) == 0:
+                metrics[ours] = factor * float(value)
+        metrics.pop("n_updates", None)  # rounds through a rollout, with some algorithms
+        if "iterations" in metrics:  # ARS has no optimiser that could count
+            self.updates = int(metrics.pop("iterations")) + 1
         for name, value in metrics.items():
             if "loss" in name and not math.isfinite(value):
                 raise NonFiniteGradientError(
@@ -268,5 +278,4 @@ def _check_spaces(name: str, observation_space: gym.Space, action_space: gym.Spa
 
 def _policy_arguments(model: BaseAlgorithm) -> dict[str, Any]:
     """What the network was built with, besides spaces and schedule."""
-    own = {} if isinstance(model, OffPolicyAlgorithm) or not model.use_sde else {"use_sde": True}
-    return {**model.policy_kwargs, **own}
+    return {**model.policy_kwargs, **({"use_sde": True} if model.use_sde else {})}

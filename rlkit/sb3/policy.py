@@ -39,8 +39,7 @@ class StableBaselinesPolicy(Policy):
         """observation_space: that of our single environments, of which `network` may see another
         view (`seen_space`). description: what `build` takes."""
         super().__init__(observation_space, action_space)
-        self.network: nn.Module = network
-        self._network = network
+        self.network: BasePolicy = network  # pyright: ignore[reportIncompatibleVariableOverride]
         self._description = dict(description)
         self._recurrent = hasattr(network, "lstm_actor")
 
@@ -57,10 +56,18 @@ class StableBaselinesPolicy(Policy):
     ) -> tuple[Tensor, State]:
         seen = seen_by_network(observations, self.observation_space)
         with torch.no_grad():
+            if not deterministic and self._description["arguments"].get("use_sde"):
+                # Its noise is drawn beforehand; here by whoever seeds PyTorch, for each batch.
+                self.network.reset_noise(len(seen))  # pyright: ignore[reportCallIssue]
             if self._recurrent:
                 actions, state = self._recurrent_actions(seen, state, deterministic)
+            elif state is not None:
+                shapes = [tuple(part.shape) for part in state]
+                raise ValueError(
+                    f"a recurrent state of shapes {shapes} does not fit: this policy has no memory"
+                )
             else:
-                actions = self._network._predict(seen, deterministic=deterministic)
+                actions = self.network._predict(seen, deterministic=deterministic)
             actions = actions.reshape(-1, *(self.action_space.shape or ()))
             return self._within_bounds(actions), state
 
@@ -69,7 +76,7 @@ class StableBaselinesPolicy(Policy):
     ) -> tuple[Tensor, State]:
         """The library's state has a first axis of layers, ours one of environments alone."""
         batch = len(seen)
-        lstm: nn.LSTM = self._network.lstm_actor  # pyright: ignore[reportAssignmentType]
+        lstm: nn.LSTM = self.network.lstm_actor  # pyright: ignore[reportAssignmentType]
         size = lstm.num_layers * lstm.hidden_size
         if state is None:
             state = (torch.zeros(batch, size, device=seen.device),) * 2
@@ -84,7 +91,7 @@ class StableBaselinesPolicy(Policy):
             for part in state
         )
         starts_nowhere = torch.zeros(batch, device=seen.device)
-        predict: Any = self._network._predict
+        predict: Any = self.network._predict
         actions, layered = predict(seen, layered, starts_nowhere, deterministic)
         return actions, tuple(part.movedim(0, 1).flatten(1) for part in layered)
 
@@ -93,7 +100,7 @@ class StableBaselinesPolicy(Policy):
         if not isinstance(space, gym.spaces.Box):
             return actions
         low, high = (torch.from_numpy(b).to(actions.device) for b in (space.low, space.high))
-        if self._network.squash_output:
+        if self.network.squash_output:
             return low + 0.5 * (actions + 1.0) * (high - low)
         return actions.clamp(low, high)
 
@@ -125,9 +132,9 @@ class StableBaselinesValuePolicy(StableBaselinesPolicy):
     def q_values(self, observations: Tensor) -> Tensor:
         """Expected returns (batch, actions), float32."""
         seen = seen_by_network(observations, self.observation_space)
-        if hasattr(self._network, "q_net"):
-            return self._network.q_net(seen)  # pyright: ignore[reportCallIssue]
-        return self._network.quantile_net(seen).mean(1)  # pyright: ignore[reportCallIssue]
+        if hasattr(self.network, "q_net"):
+            return self.network.q_net(seen)  # pyright: ignore[reportCallIssue]
+        return self.network.quantile_net(seen).mean(1)  # pyright: ignore[reportCallIssue]
 
 
 def wrapped(

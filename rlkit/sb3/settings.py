@@ -81,10 +81,10 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
     try:
         return getattr(import_module(_MODULES[library]), algorithm)
     except ModuleNotFoundError as error:
-        if error.name != _MODULES[library]:
+        if error.name != "sb3_contrib":
             raise
         raise ImportError(
-            f"{name} needs the package {library}: pip install 'rlkit[{library}]'"
+            f"{name} needs the package sb3-contrib: pip install 'rlkit[sb3-contrib]'"
         ) from error
 
 
