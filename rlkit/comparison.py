@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rlkit.configuration import to_json
+from rlkit.reasons import reason_of
 from rlkit.run_folder import Run
 from rlkit.statistics import ReturnSummary, summarise_returns
 
@@ -33,9 +35,9 @@ class RunResult:
     """What a comparison needs to know about one run."""
 
     run: str
-    """Its folder."""
+    """Its folder, or the file of its evaluation."""
     recipe: Mapping[str, Any]
-    """Its recipe as plain JSON data."""
+    """Its recipe as plain JSON data, of which name and seed must be there."""
     evaluation: Mapping[str, Any]
     """Its evaluation, as a line of evaluations.jsonl."""
 
@@ -49,6 +51,28 @@ class RunResult:
         if not evaluations:
             raise ComparisonError(f"{run.path} has no evaluation yet; wait, or train it further")
         return cls(str(run.path), to_json(run.recipe()), evaluations[-1])
+
+    @classmethod
+    def of_evaluation(cls, file: Path) -> RunResult:
+        """What `rlkit evaluate --json` printed into `file`, for a policy that is of no run here.
+
+        Raises ComparisonError where the file cannot be read or holds something else.
+        """
+        try:
+            evaluation = json.loads(file.read_text())
+            policy, provenance = evaluation["policy"], evaluation["policy"]["provenance"]
+            name = {"name": file.stem, "policy": policy["path"]}
+            recipe = {**name, "seed": provenance.get("seed") or 0}
+            line = {**evaluation, "step": provenance.get("steps") or 0, "final": True}
+            for part in ("returns", "protocol", "counts", "metrics"):
+                _ = line[part]
+        except OSError as error:
+            raise ComparisonError(f"cannot read {file}: {reason_of(error)}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ComparisonError(
+                f"{file} holds no evaluation as `rlkit evaluate --json` prints it"
+            ) from error
+        return cls(str(file), recipe, line)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Saves policies with all that is known about them, loads them, and finds the one a user names."""
+"""Saves policies with all that is known about them, loads them, and finds what a user names."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import gymnasium as gym
 import torch
 
 from rlkit.configuration import from_json, to_json
-from rlkit.environments import Environment, describe, preprocessing
+from rlkit.environments import Environment, GymnasiumEnvironment, describe, preprocessing
 from rlkit.policy_file import (
     PolicyFileError,
     read_policy_file,
@@ -19,16 +20,20 @@ from rlkit.policy_file import (
     space_to_json,
     write_policy_file,
 )
-from rlkit.recipes import RECIPES
+from rlkit.recipes import RECIPES, find_recipe
 from rlkit.run_folder import Run
 from rlkit.sb3.config import POLICY as STABLE_BASELINES_POLICY
 from rlkit_agents.building import build_policy
 from rlkit_agents.policy import Policy
+from rlkit_envs.atari import AtariProtocol
 
 
 @dataclass(frozen=True)
 class LoadedPolicy:
-    """A policy from a file, with the world it was trained in and the file's whole header."""
+    """A policy from a file, with the world that it is to play in and the file's whole header.
+
+    Of an archive of Stable-Baselines3, the header holds architecture, provenance and sha256.
+    """
 
     policy: Policy
     environment: Environment
@@ -57,8 +62,23 @@ def save_policy(
     write_policy_file(path, header, policy.state_dict())
 
 
-def load_policy(path: Path, device: torch.device | str = "cpu") -> LoadedPolicy:
-    """Read a policy. Raises PolicyFileError where the file is none, is damaged, or is too new."""
+def load_policy(
+    path: Path,
+    device: torch.device | str = "cpu",
+    *,
+    on: Environment | None = None,
+    trust: bool = False,
+) -> LoadedPolicy:
+    """Read a policy from one of our files, or from an archive that Stable-Baselines3 saved.
+
+    on: the world to play in, by default the one it was trained in, which an archive does not know.
+    How an Atari game is seen is up to the policy. trust: read an archive's pickles, which can run
+    any code; our own files hold none.
+    Raises PolicyFileError where the file holds no policy, is damaged, or is too new, and for an
+    archive without `on` and `trust`.
+    """
+    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+        return _load_archive(path, device, on, trust)
     header, tensors = read_policy_file(path)
     try:
         policy = _build(
@@ -75,8 +95,30 @@ def load_policy(path: Path, device: torch.device | str = "cpu") -> LoadedPolicy:
         raise PolicyFileError(
             f"{path} does not hold a policy that rlkit can build: {reason}"
         ) from error
-    policy = policy.to(device).eval()
-    return LoadedPolicy(policy, environment, header, path)
+    if on is not None:
+        seen = preprocessing(environment) if isinstance(on, AtariProtocol) else {}
+        environment = replace(on, **seen)
+    return LoadedPolicy(policy.to(device).eval(), environment, header, path)
+
+
+def _load_archive(
+    path: Path, device: torch.device | str, on: Environment | None, trust: bool
+) -> LoadedPolicy:
+    from rlkit.sb3.archive import open_archive, trusted_policy
+
+    archive = open_archive(path)
+    if not trust:
+        raise PolicyFileError(
+            f"{path}: an archive of Stable-Baselines3 holds pickles, and loading it can run any "
+            "code that is in it; if you trust who made it, add --trust --on ENVIRONMENT"
+        )
+    if on is None:
+        raise PolicyFileError(
+            f"{path}: an archive does not say which environment its policy is for; add "
+            "--on ENVIRONMENT, such as --on CartPole-v1"
+        )
+    policy, environment, header = trusted_policy(archive, on)
+    return LoadedPolicy(policy.to(device).eval(), environment, header, path)
 
 
 def _build(architecture: Any, observation_space: gym.Space, action_space: gym.Space) -> Policy:
@@ -112,3 +154,21 @@ def find_policy(name: str) -> Path:
     if path.is_file():
         return path
     raise ValueError(f"{name!r} is no run folder, no policy file and no recipe")
+
+
+def find_environment(name: str) -> Environment:
+    """The world that a recipe, a run folder or a registered id such as `CartPole-v1` stands for.
+
+    Raises ValueError where there is none, RunError for a folder that is no run.
+    """
+    if name in RECIPES:
+        return find_recipe(name).environment
+    if Path(name).is_dir():
+        return Run.open(name).recipe().environment
+    if name.startswith("ALE/"):
+        return AtariProtocol(name)
+    try:
+        gym.spec(name)
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(f"{name!r} is no environment, no run folder and no recipe") from error
+    return GymnasiumEnvironment(name)

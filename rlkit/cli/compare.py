@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from rlkit.cli.mistakes import Mistake
 from rlkit.cli.options import parse
 
 if TYPE_CHECKING:
-    from rlkit.comparison import Comparison
+    from rlkit.comparison import Comparison, RunResult
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class CompareOptions:
     """
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders."""
+    """Run folders, and files into which `rlkit evaluate --json` wrote."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
 
@@ -35,15 +36,30 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(CompareOptions, arguments, "compare")
     if not options.runs:
         raise Mistake("name the run folders to compare: rlkit compare RUN RUN ...")
-    from rlkit.comparison import RunResult, compare
-    from rlkit.run_folder import Run
+    from rlkit.comparison import compare
 
-    comparison = compare([RunResult.of(Run.open(folder)) for folder in options.runs])
+    comparison = compare([_result(path) for path in options.runs])
     if options.json:
         print(json.dumps(comparison.to_json()))
     else:
         _print(comparison)
     return 0
+
+
+def _result(path: Path) -> RunResult:
+    from rlkit.comparison import RunResult
+    from rlkit.run_folder import Run
+
+    if path.suffix == ".json":
+        return RunResult.of_evaluation(path)
+    if path.is_file():
+        trusting = " --trust --on ENVIRONMENT" if path.suffix == ".zip" else ""
+        file, evaluation = (shlex.quote(str(each)) for each in (path, path.with_suffix(".json")))
+        raise Mistake(
+            f"{path} is no run folder; evaluate it, and compare what comes out: "
+            f"rlkit evaluate {file}{trusting} --json > {evaluation}"
+        )
+    return RunResult.of(Run.open(path))
 
 
 def _print(comparison: Comparison) -> None:

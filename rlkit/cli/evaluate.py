@@ -28,7 +28,13 @@ class EvaluateOptions:
     """
 
     policy: Positional[str]
-    """A run's folder, a policy file, or the name of a recipe, for the policy that ships with it."""
+    """A run's folder, a policy file, the name of a recipe, for the policy that ships with it, or an
+    archive of Stable-Baselines3 (.zip)."""
+    on: str | None = None
+    """The environment to play in: its registered name, a recipe or a run. By default the one that
+    the policy was trained in, which an archive does not know."""
+    trust: FlagCreatePairsOff[bool] = False
+    """Load an archive of Stable-Baselines3, which can run any code that is in it."""
     episodes: int = 100
     """Episodes to play, at least 1."""
     seed: int = 0
@@ -46,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         raise Mistake(f"--episodes must be at least 1, got {options.episodes}")
     if options.seed < 0:
         raise Mistake(f"--seed must not be negative, got {options.seed}")
-    loaded = load(options.policy)
+    loaded = load(options.policy, on=options.on, trust=options.trust)
     with redirect_stdout(sys.stderr):
         evaluation = _evaluate(loaded, options)
     result = {**evaluation.to_json(), "policy": describe_policy(loaded)}
@@ -59,15 +65,21 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def load(name: str) -> LoadedPolicy:
-    """The policy that the user named. Raises Mistake where there is none."""
+def load(name: str, *, on: str | None = None, trust: bool = False) -> LoadedPolicy:
+    """The policy that the user named, to play `on` the environment that the user named.
+
+    trust: see `rlkit.policies.load_policy`. Raises Mistake where there is no such policy or
+    environment.
+    """
     import torch
 
-    from rlkit.policies import find_policy, load_policy
+    from rlkit.policies import find_environment, find_policy, load_policy
 
     with blaming_user(ValueError):
         path = find_policy(name)
-    return load_policy(path, "cuda" if torch.cuda.is_available() else "cpu")
+        environment = None if on is None else find_environment(on)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_policy(path, device, on=environment, trust=trust)
 
 
 def describe_policy(loaded: LoadedPolicy) -> dict[str, Any]:

@@ -60,7 +60,8 @@ assert "torch" not in sys.modules, "torch was imported"
 """
     text = run_python(code)
     assert "--episodes INT" in text
-    assert "A run's folder, a policy file, or the name of a recipe" in text
+    assert "A run's folder, a policy file, " in text
+    assert "archive of Stable-Baselines3" in text
 
 
 def test_the_module_runs_as_the_command():
@@ -116,7 +117,7 @@ def test_the_help_of_a_recipe_explains_every_setting(capsys: pytest.CaptureFixtu
 
 def test_a_command_or_recipe_mistyped_gets_the_nearest(capsys: pytest.CaptureFixture[str]):
     assert "did you mean rlkit train?" in mistake(capsys, "trian")
-    assert "did you mean boxing?" in mistake(capsys, "train", "boxin")
+    assert "did you mean boxing" in mistake(capsys, "train", "boxin")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,8 @@ def test_a_policy_that_is_none_is_named(
     assert "'nothing' is no run folder, no policy file and no recipe" in line
     (tmp_path / "note.txt").write_text("not a policy")
     assert "not a policy file" in mistake(capsys, command, tmp_path / "note.txt")
+    (tmp_path / "note.zip").write_text("not an archive")
+    assert "no archive of Stable-Baselines3" in mistake(capsys, command, tmp_path / "note.zip")
     assert "not a run folder" in mistake(capsys, command, tmp_path)
 
 

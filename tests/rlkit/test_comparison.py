@@ -1,6 +1,7 @@
 """Comparing runs: what shares a row, what is refused, and the numbers of a row."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,48 @@ def test_json_is_plain():
 def test_nothing_to_compare_is_an_error():
     with pytest.raises(ComparisonError, match="at least one run"):
         compare([])
+
+
+def printed(
+    path: Path, policy: str, seed: int | None, returns: list[float], **changes: Any
+) -> Path:
+    """A file that holds what `rlkit evaluate --json` prints."""
+    evaluation = dict(result("", returns).evaluation)
+    del evaluation["step"], evaluation["final"]
+    provenance = {"seed": seed, "steps": 50}
+    evaluation["policy"] = {"path": policy, "provenance": provenance}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(evaluation | changes))
+    return path
+
+
+def test_an_evaluation_in_a_file_is_a_row_beside_runs(tmp_path: Path):
+    files = [
+        printed(tmp_path / "a" / "scores.json", "a.zip", 1, [1, 2, 3, 4]),
+        printed(tmp_path / "b" / "scores.json", "b.zip", 2, [9, 9, 9, 9]),
+        printed(tmp_path / "b" / "none.json", "c.zip", None, [5, 5, 5, 5]),
+    ]
+    evaluated = [RunResult.of_evaluation(file) for file in files]
+    comparison = compare([result("run", [7, 7, 7, 7]), *evaluated])
+    # Two policies are two rows, though their files share a name and only seeds differ beside.
+    assert labels(comparison) == [
+        "boxing",
+        "scores (policy=a.zip)",
+        "scores (policy=b.zip)",
+        "none",
+    ]
+    assert [row.summary.mean for row in comparison.rows] == [7, 2.5, 9, 5]
+    assert [row.steps for row in comparison.rows] == [(1000,), (50,), (50,), (50,)]
+    assert all(row.final for row in comparison.rows)
+    other = printed(tmp_path / "other.json", "a.zip", 1, [1], protocol=PROTOCOL | {"frame_skip": 2})
+    with pytest.raises(ComparisonError, match=r"frame_skip: 4 in run, 2 in .*other\.json"):
+        compare([result("run", [7]), RunResult.of_evaluation(other)])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"policy": {"path": "a", "provenance": {}}}'])
+def test_a_file_that_holds_no_evaluation_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "scores.json").write_text(text)
+    with pytest.raises(ComparisonError, match=r"scores\.json holds no evaluation as"):
+        RunResult.of_evaluation(tmp_path / "scores.json")
+    with pytest.raises(ComparisonError, match=r"cannot read .*missing\.json: No such file"):
+        RunResult.of_evaluation(tmp_path / "missing.json")

@@ -13,7 +13,7 @@ import torch
 from rlkit import policies
 from rlkit.environments import Environment, GymnasiumEnvironment
 from rlkit.evaluation import SpaceMismatchError, evaluate
-from rlkit.policies import find_policy, load_policy, save_policy
+from rlkit.policies import find_environment, find_policy, load_policy, save_policy
 from rlkit.policy_file import PolicyFileError, read_policy_file, write_policy_file
 from rlkit.recipes import RECIPES
 from rlkit.run_folder import Run, RunError
@@ -229,6 +229,34 @@ def test_a_recipe_s_name_means_the_recipe_whatever_lies_in_the_current_folder(
             find_policy("./boxing")
     else:
         assert find_policy("./boxing") == expected
+
+
+def test_a_policy_plays_elsewhere_seeing_as_it_always_did(tmp_path: Path):
+    path = tmp_path / "policy.safetensors"
+    save_policy(compact_policy(HeadConfig("expected")), path, BOXING, PROVENANCE)
+    pong = AtariProtocol("pong", sticky_actions=0.5)
+    expected = replace(pong, height=42, width=42)
+    assert load_policy(path, on=pong).environment == expected
+    assert load_policy(path, on=CARTPOLE).environment == CARTPOLE
+    assert load_policy(path).environment == BOXING
+
+
+def test_an_environment_is_found_by_recipe_run_or_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert find_environment("boxing") == RECIPES["boxing"].environment
+    run = Run.create(RECIPES["cartpole"], tmp_path)
+    assert find_environment(str(run.path)) == RECIPES["cartpole"].environment
+    assert find_environment("ALE/MsPacman-v5") == AtariProtocol("ms_pacman")
+    assert find_environment("rlkit/Recall-v0") == GymnasiumEnvironment("rlkit/Recall-v0")
+    for nonsense in ("boxng", "Nope-v0", "nope:Nope-v0", "CartPole-v77"):
+        with pytest.raises(ValueError, match=f"'{nonsense}' is no environment, no run folder"):
+            find_environment(nonsense)
+    with pytest.raises(ValueError, match="unknown Atari game 'ALE/Bxing-v5': did you mean boxing"):
+        find_environment("ALE/Bxing-v5")
+    with pytest.raises(RunError, match="is not a run folder"):
+        find_environment(str(tmp_path))
 
 
 def test_nonsense_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
