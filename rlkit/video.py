@@ -1,7 +1,7 @@
-"""Records whole episodes of a policy as a video, with score and Q-values drawn in.
+"""Records whole episodes of a policy as a video, with score, values and actions drawn in.
 
 ffmpeg (from the package imageio-ffmpeg) encodes while the episode is played, so that memory does
-not grow with the length. How a frame looks is left to `rlkit.drawing`.
+not grow with the length. How a frame looks is left to `rlkit.drawing` and `rlkit.action_panels`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from PIL import Image
 
-from rlkit.drawing import Moment, Scene
+from rlkit.action_panels import ChoicePanel, RangePanel
+from rlkit.drawing import Moment, Panel, Scene
 from rlkit.environments import Environment, environment_id, make_watchable
 from rlkit.evaluation import check_spaces
+from rlkit.outlook import Outlook, outlook_of
 from rlkit.whole_files import whole_file
 from rlkit_agents.memory import State
 from rlkit_agents.policy import Policy
@@ -32,6 +35,10 @@ _ENCODERS = {
     ".gif": "-filter_complex split[a][b];[a]palettegen=stats_mode=single[p];"
     "[b][p]paletteuse=new=1:dither=none -f gif",
 }
+
+
+class VideoError(OSError):
+    """A video that could not be written; the message is one line for users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,8 @@ def record(
     takes 15 steps a second.
     on_frame is called with the number of frames drawn and the score.
     Raises ValueError for another suffix, for a policy whose spaces are not the environment's, and
-    for an environment that cannot be drawn; OSError where the file cannot be written.
+    for an environment that cannot be drawn; VideoError or another OSError where the file cannot be
+    written.
     """
     path = Path(path)
     check_video_path(path)
@@ -91,12 +99,15 @@ def record(
         own_pace = float(env.metadata.get("render_fps") or 30)
         rate = own_pace if frames_per_second is None else frames_per_second
         policy.eval()
-        env.reset(seed=seed)
+        observation, _ = env.reset(seed=seed)
+        with torch.inference_mode():
+            told = outlook_of(policy, _batch_of_one(observation, policy), None)
         scene = Scene(
             environment_id(environment),
             _picture(env).shape,
-            _action_names(env) if hasattr(policy, "q_values") else [],
             1 / own_pace,
+            shows_value=told.q_values is not None or told.value is not None,
+            actions=_action_panel(env),
         )
         recorded: list[RecordedEpisode] = []
         frames = 0
@@ -131,40 +142,60 @@ def _play(
     """The moments of one episode; the last comes with what became of the episode."""
     observation, _ = env.reset(seed=seed)
     state: State = None
+    outlook = Outlook()
     score, steps = 0.0, 0
     while True:
         with torch.inference_mode():
-            tensor = torch.from_numpy(np.ascontiguousarray(observation)[None]).to(policy.device)
-            q_values = _q_values(policy, tensor)
+            tensor = _batch_of_one(observation, policy)
+            outlook = outlook_of(policy, tensor, state)
             actions, state = policy.act(tensor, state, deterministic)
         action = actions.cpu().numpy()[0]
-        drawn = int(action) if np.ndim(action) == 0 else None
-        yield Moment(_picture(env), score, steps, q_values, drawn), None
+        yield Moment(_picture(env), score, steps, _drawn(action, env), outlook), None
         observation, reward, terminated, truncated, info = env.step(action)
         score += float(reward)
         steps += 1
         if terminated or truncated:
             counts = {name: float(n) for name, n in info.get("episode_counts", {}).items()}
-            last = Moment(_picture(env), score, steps, q_values, None)
+            last = Moment(_picture(env), score, steps, None, outlook)
             yield last, RecordedEpisode(score, steps, counts)
             return
 
 
-def _q_values(policy: Policy, observations: torch.Tensor) -> np.ndarray | None:
-    """(actions,) float32 for a batch of one observation; None if the policy has no values."""
-    value_of = getattr(policy, "q_values", None)
-    return None if value_of is None else value_of(observations)[0].float().cpu().numpy()
+def _batch_of_one(observation: Any, policy: Policy) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(observation)[None]).to(policy.device)
 
 
 def _picture(env: gym.Env) -> np.ndarray:
     return np.asarray(env.render(), np.uint8)
 
 
-def _action_names(env: gym.Env) -> list[str]:
-    if not isinstance(env.action_space, gym.spaces.Discrete):
-        return []
-    names = getattr(env, "action_meanings", None)
-    return list(names) if names else [f"action {i}" for i in range(int(env.action_space.n))]
+def _action_panel(env: gym.Env) -> Panel | None:
+    """What draws the environment's actions, under its own names for them if it has any."""
+    space = env.action_space
+    if env.has_wrapper_attr("action_meanings"):
+        names = list(env.get_wrapper_attr("action_meanings"))
+    else:
+        names = []
+    match space:
+        case gym.spaces.Discrete():
+            numbers = range(int(space.start), int(space.start + space.n))
+            return ChoicePanel(names or [f"action {number}" for number in numbers])
+        case gym.spaces.Box():
+            low, high = space.low.ravel(), space.high.ravel()
+        case gym.spaces.MultiDiscrete():
+            low = space.start.ravel()
+            high = low + space.nvec.ravel() - 1
+        case gym.spaces.MultiBinary():
+            low, high = np.zeros(int(np.prod(space.shape))), np.ones(int(np.prod(space.shape)))
+        case _:
+            return None
+    return RangePanel(names or [f"action {i}" for i in range(len(low))], low, high)
+
+
+def _drawn(action: np.ndarray, env: gym.Env) -> np.ndarray | int:
+    """The index of an action to choose, or the components of a continuous one."""
+    space = env.action_space
+    return int(action - space.start) if isinstance(space, gym.spaces.Discrete) else action.ravel()
 
 
 @contextmanager
@@ -190,10 +221,11 @@ def _encoder(
         assert process.stdin is not None
         pipe = process.stdin
 
-        def failure() -> OSError:
+        def failure() -> VideoError:
             messages.seek(0)
             lines = messages.read().decode(errors="replace").splitlines()
-            return OSError(f"cannot write the video {path}: {' '.join(lines[:1]) or 'ffmpeg died'}")
+            reason = lines[0] if lines else "ffmpeg died"
+            return VideoError(f"cannot write the video {path}: {reason}")
 
         def write(image: Image.Image) -> None:
             try:

@@ -3,17 +3,21 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from rlkit.drawing import Moment, Scene
+from rlkit.action_panels import ChoicePanel
+from rlkit.drawing import SMALL, Moment, Scene, score_text, shortened
 from rlkit.environments import GymnasiumEnvironment, make_envs, make_watchable
+from rlkit.outlook import Outlook
 from rlkit.video import record
+from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import Policy
@@ -57,8 +61,19 @@ class Undrawable(Corridor):
     metadata = {"render_modes": []}  # noqa: RUF012
 
 
+class Named(Corridor):
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_meanings = ("speed", "turn")
+
+
+class CountingFromOne(Corridor):
+    action_space = gym.spaces.Discrete(2, start=1)
+
+
 gym.register("test/Corridor-v0", lambda **settings: Corridor(**settings))
 gym.register("test/Undrawable-v0", lambda **settings: Undrawable(**settings))
+gym.register("test/Named-v0", lambda **settings: Named(**settings))
+gym.register("test/CountingFromOne-v0", lambda **settings: CountingFromOne(**settings))
 CORRIDOR = GymnasiumEnvironment("test/Corridor-v0")
 
 
@@ -91,6 +106,34 @@ class AlwaysRight(Policy):
 
     def act(self, observations, state: State = None, deterministic: bool = True):
         return torch.ones(len(observations), dtype=torch.int64), state
+
+
+@pytest.fixture
+def moments(monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
+    """What is drawn."""
+    drawn: list[Moment] = []
+    draw = Scene.draw
+
+    def remember(scene: Scene, moment: Moment) -> Image.Image:
+        drawn.append(moment)
+        return draw(scene, moment)
+
+    monkeypatch.setattr(Scene, "draw", remember)
+    return drawn
+
+
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written."""
+    written: list[str] = []
+    write = ImageDraw.ImageDraw.text
+
+    def note(draw: ImageDraw.ImageDraw, xy: Any, text: str, *rest: Any, **settings: Any) -> None:
+        written.append(text)
+        write(draw, xy, text, *rest, **settings)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
+    return written
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
@@ -177,6 +220,82 @@ def test_a_policy_without_values_is_drawn_with_its_score(tmp_path: Path):
     assert policy.training, "recording gives the policy back as it was"
 
 
+@torch.inference_mode()
+def test_a_memory_is_drawn_with_the_values_it_acts_on_and_cleared_between_episodes(
+    tmp_path: Path, moments: list[Moment]
+):
+    torch.manual_seed(0)
+    network = NetworkConfig(torso="mlp", hidden_sizes=(8,), memory="lstm", memory_size=8)
+    policy = QPolicy(
+        Corridor.observation_space, Corridor.action_space, network, HeadConfig("expected")
+    )
+    record(policy, CORRIDOR, tmp_path / "a.gif", episodes=2)
+    squares = torch.arange(3.0).reshape(3, 1, 1)  # seen in an episode, up to the last action
+    expected = policy.expected_returns(policy.unroll(squares)[0].squeeze(1)).numpy()
+    forgetful = policy.q_values(squares.squeeze(1)).numpy()
+    assert np.abs(expected[1:] - forgetful[1:]).min() > 1e-3, "memory has to matter"
+    assert len(moments) == 2 * 4
+    for episode in (moments[:4], moments[4:]):
+        for moment, values in zip(episode[:3], expected, strict=True):
+            assert moment.outlook.q_values is not None
+            np.testing.assert_allclose(moment.outlook.q_values, values, atol=1e-6)
+        actions = [moment.action for moment in episode]
+        assert actions == [*expected.argmax(1), None]
+        values = [moment.value for moment in episode[:3]]
+        assert values == pytest.approx(expected.max(1).tolist(), abs=1e-6)
+
+
+def test_an_actor_critic_is_drawn_with_probabilities_and_the_value_of_the_state(
+    tmp_path: Path, moments: list[Moment], texts: list[str]
+):
+    network = NetworkConfig(torso="mlp", hidden_sizes=(8,))
+    spaces = Corridor.observation_space, Corridor.action_space
+    record(ActorCriticPolicy(*spaces, network), CORRIDOR, tmp_path / "a.gif")
+    for moment in moments[:3]:
+        assert moment.outlook.probabilities is not None
+        assert moment.action == moment.outlook.probabilities.argmax()
+        assert moment.value == moment.outlook.value is not None
+        assert f"{moment.outlook.probabilities[1]:.1%}" in texts
+        assert f"{moment.value:z.2f}" in texts
+    assert {"value of the state", "probabilities of the actions"} <= set(texts)
+    texts.clear()
+    record(AlwaysRight(), CORRIDOR, tmp_path / "a.gif")
+    assert "action taken" in texts
+    assert not any("value" in text for text in texts)
+
+
+def test_continuous_actions_are_drawn_under_the_environments_names_for_them(
+    tmp_path: Path, moments: list[Moment], texts: list[str]
+):
+    spaces = Named.observation_space, Named.action_space
+    policy = ActorCriticPolicy(*spaces, NetworkConfig(torso="mlp", hidden_sizes=(8,)))
+    record(policy, GymnasiumEnvironment("test/Named-v0"), tmp_path / "a.gif", deterministic=False)
+    assert {"speed", "turn", "-1", "1"} <= set(texts)
+    for moment in moments[:3]:
+        assert moment.outlook.gaussian is not None
+        assert f"mean {moment.outlook.gaussian[0][1]:z.2f} \u00b1 1.00" in texts
+        assert isinstance(moment.action, np.ndarray)
+        assert f"{moment.action[1]:z.2f}" in texts
+
+
+def test_choices_need_not_count_from_zero(tmp_path: Path, moments: list[Moment]):
+    policy = AlwaysRight()
+    policy.action_space = CountingFromOne.action_space
+    record(policy, GymnasiumEnvironment("test/CountingFromOne-v0"), tmp_path / "a.gif")
+    assert [moment.action for moment in moments] == [0, 0, 0, None]
+
+
+def test_numbers_and_names_fit():
+    assert [score_text(score) for score in (7.0, -0.0, 1_234_567.0, -1234.56, -0.04)] == [
+        *("7", "0", "1,234,567", "-1,234.6", "0.0"),
+    ]
+    assert shortened("UPFIRE", 118) == "UPFIRE"
+    short = shortened("supply_air_temperature_of_the_third_room", 118)
+    assert short.startswith("supply_air")
+    assert short.endswith("\u2026")
+    assert 100 < SMALL.getlength(short) <= 118
+
+
 def test_the_same_seed_gives_the_same_video(tmp_path: Path):
     policy = random_policy(BOXING)
     videos = []
@@ -187,22 +306,13 @@ def test_the_same_seed_gives_the_same_video(tmp_path: Path):
     np.testing.assert_array_equal(*videos)
 
 
-def test_longer_bars_and_another_colour_tell_the_actions_apart():
-    scene = Scene("a game", (210, 160, 3), ["NOOP", "UPFIRE", "DOWN"], 1 / 15)
-    picture = np.zeros((210, 160, 3), np.uint8)
-    image = scene.draw(Moment(picture, 7.0, 3, np.array([1.0, 3.0, 2.0]), action=1))
-    assert image.size == scene.size
-    pixels = np.asarray(image).reshape(-1, 3)
-    chosen, other = ((pixels == colour).all(1).sum() for colour in ((255, 184, 77), (74, 115, 176)))
-    # Bars from the lowest value: NOOP none, DOWN half as long as UPFIRE.
-    assert 0 < other < chosen < 3 * other
-
-
 @pytest.mark.parametrize("shape", [(31, 45, 3), (400, 600, 3), (1081, 1920, 3)])
 def test_any_picture_size_gives_even_sides(shape: tuple[int, int, int]):
-    many = [f"action {i}" for i in range(60)]
-    scene = Scene("a game", shape, many, 0.1)
-    image = scene.draw(Moment(np.zeros(shape, np.uint8), -1.0, 0, np.arange(60.0), 59))
+    panel = ChoicePanel([f"action {i}" for i in range(60)])
+    scene = Scene("a game", shape, 0.1, shows_value=True, actions=panel)
+    outlook = Outlook(q_values=np.arange(60.0))
+    image = scene.draw(Moment(np.zeros(shape, np.uint8), -1.0, 0, 59, outlook))
+    assert image.size == scene.size
     assert image.size[0] % 2 == image.size[1] % 2 == 0
     assert max(image.size) < 2000
 
