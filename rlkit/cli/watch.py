@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Record whole episodes of a policy as a video, with score and Q-values drawn in."""
+    """Record whole episodes of a policy as a video, with score, values and actions drawn in."""
 
     policy: Positional[str]
     """A run's folder, a policy file, or the name of a recipe, for the policy that ships with it."""
     video: Path | None = None
-    """Where to write, as .mp4 or .gif. By default the run's videos/ folder, or the current folder
-    for a policy outside a run."""
+    """Where to write, as .mp4 or .gif. By default in the videos/ folder of the run that was named,
+    or in the current folder."""
     seed: int = 0
     """Determines the episodes."""
     episodes: int = 1
@@ -40,23 +40,28 @@ def run(arguments: Sequence[str]) -> int:
     if options.seed < 0:
         raise Mistake(f"--seed must not be negative, got {options.seed}")
     loaded = load(options.policy)
-    from rlkit.environments import for_evaluation
-    from rlkit.video import record
+    from rich.console import Console
 
-    video = options.video or _default_place(loaded, options)
-    video.parent.mkdir(parents=True, exist_ok=True)
-    with blaming_user(ValueError):
+    from rlkit.drawing import score_text
+    from rlkit.environments import for_evaluation
+    from rlkit.video import VideoError, record
+
+    with (
+        blaming_user(ValueError, VideoError),
+        Console(stderr=True).status("starting") as status,  # seen on a terminal only
+    ):
         recording = record(
             loaded.policy,
             for_evaluation(loaded.environment),
-            video,
+            options.video or _default_place(loaded, options),
             seed=options.seed,
             episodes=options.episodes,
             deterministic=not options.stochastic,
+            on_frame=lambda n, score: status.update(f"frame {n:,}, score {score_text(score)}"),
         )
     for episode in recording.episodes:
-        counts = "".join(f", {n.replace('_', ' ')} {v:g}" for n, v in episode.counts.items())
-        print(f"return {episode.episode_return:g} in {episode.steps} steps{counts}")
+        counts = "".join(f", {n.replace('_', ' ')} {v:.9g}" for n, v in episode.counts.items())
+        print(f"return {episode.episode_return:.9g} in {episode.steps} steps{counts}")
     print(f"video: {recording.path}")
     return 0
 
@@ -65,4 +70,5 @@ def _default_place(loaded: LoadedPolicy, options: WatchOptions) -> Path:
     trained = loaded.header["provenance"]
     name = f"{trained.get('recipe', 'policy')}-{trained.get('steps', 0)}-s{options.seed}.mp4"
     run = Path(options.policy)
-    return run / "videos" / name if run.is_dir() else Path(name)
+    # A folder may have the name of a recipe, whose policy then lies elsewhere.
+    return run / "videos" / name if run in loaded.path.parents else Path(name)
