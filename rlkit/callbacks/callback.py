@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 class Callback:
     """Does nothing; subclasses override what they need. Callbacks are called in their order."""
 
+    activity: str = ""
+    """What the training waits for while the callback is at it, such as "evaluating 12/100"."""
+
     def on_start(self, training: Training) -> None:
         """Before the first step, also of a resumed training."""
 

@@ -31,8 +31,6 @@ class Evaluating(Callback):
         self.latest: Evaluation | None = None
         self.best_mean: float | None = None
         self.best_step: int | None = None
-        self.activity = ""
-        """What the training waits for, such as "evaluating 12/100"; empty between evaluations."""
         self._done = 0
         self._evaluated_at = -1
 

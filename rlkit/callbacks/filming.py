@@ -29,8 +29,6 @@ class Filming(Callback):
     """
 
     def __init__(self) -> None:
-        self.activity = ""
-        """What the training waits for, such as "filming, frame 300"; empty between videos."""
         self._gave_up = False
 
     def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:

@@ -99,7 +99,7 @@ class Progress(Callback):
 
     def _bar(self, training: Training) -> Group:
         """What stands on the terminal; drawn by a thread that goes on while the training waits."""
-        waiting_for = (getattr(callback, "activity", "") for callback in training.callbacks)
+        waiting_for = (callback.activity for callback in training.callbacks)
         parts = [*filter(None, waiting_for), self._second_line]
         text = Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
         return Group(self._first_line, text)

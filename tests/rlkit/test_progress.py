@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from rlkit import evaluation
+from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.evaluating import Evaluating
 from rlkit.callbacks.progress import Progress
 from rlkit.recipes import Recipe, find_recipe
@@ -148,7 +149,7 @@ def test_on_a_terminal_the_bar_goes_on_while_the_training_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rlkit.callbacks.progress._LIVE_SECONDS", 0.02)
-    console, evaluating = terminal(), SimpleNamespace(activity="")
+    console, evaluating = terminal(), Callback()
     progress = Progress(console)
     training = pretend_training(tmp_path)
     training.callbacks = [progress, evaluating]
