@@ -22,10 +22,16 @@ class WatchOptions:
     """Record whole episodes of a policy as a video, with score, values and actions drawn in."""
 
     policy: Positional[str]
-    """A run's folder, a policy file, or the name of a recipe, for the policy that ships with it."""
+    """A run's folder, a policy file, the name of a recipe, for the policy that ships with it, or an
+    archive of Stable-Baselines3 (.zip)."""
     video: Path | None = None
     """Where to write, as .mp4 or .gif. By default in the videos/ folder of the run that was named,
     or in the current folder."""
+    on: str | None = None
+    """The environment to play in: its registered name, a recipe or a run. By default the one that
+    the policy was trained in, which an archive does not know."""
+    trust: FlagCreatePairsOff[bool] = False
+    """Load an archive of Stable-Baselines3, which can run any code that is in it."""
     seed: int = 0
     """Determines the episodes."""
     episodes: int = 1
@@ -39,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(WatchOptions, arguments, "watch")
     if options.seed < 0:
         raise Mistake(f"--seed must not be negative, got {options.seed}")
-    loaded = load(options.policy)
+    loaded = load(options.policy, on=options.on, trust=options.trust)
     from rich.console import Console
 
     from rlkit.drawing import score_text
@@ -68,7 +74,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _default_place(loaded: LoadedPolicy, options: WatchOptions) -> Path:
     trained = loaded.header["provenance"]
-    name = f"{trained.get('recipe', 'policy')}-{trained.get('steps', 0)}-s{options.seed}.mp4"
+    trained_as = trained.get("recipe", loaded.path.stem)
+    name = f"{trained_as}-{trained.get('steps', 0)}-s{options.seed}.mp4"
     run = Path(options.policy)
     # A folder may have the name of a recipe, whose policy then lies elsewhere.
     return run / "videos" / name if run in loaded.path.parents else Path(name)

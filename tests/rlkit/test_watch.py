@@ -1,6 +1,7 @@
 """`rlkit watch`: which policy it records, where the video goes, and what it says."""
 
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,22 @@ def test_a_policy_file_leaves_its_video_here_or_where_it_is_told(
     assert main(["watch", "kept/a.safetensors", "--video", "b.gif", "--stochastic"]) == 0
     assert [call["path"] for call in recorded] == [Path("mine-500-s0.mp4"), Path("b.gif")]
     assert [call["deterministic"] for call in recorded] == [True, False]
+
+
+def test_another_world_and_the_archives_of_another_library_can_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recorded: list[dict[str, Any]]
+):
+    file = save(tmp_path / "a.safetensors", SHORT_BOXING)
+    assert main(["watch", str(file), "--on", "ALE/Pong-v5"]) == 0
+    played = recorded[0]["environment"]
+    assert (played.environment_id, played.height) == ("ALE/Pong-v5", 42)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("data", "policy.pth", "_stable_baselines3_version"):
+            archive.writestr(name, "{}")
+    assert main(["watch", str(tmp_path / "a.zip")]) == 2
+    assert "--trust" in capsys.readouterr().err
+    assert main(["watch", str(tmp_path / "a.zip"), "--trust"]) == 2
+    assert "--on ENVIRONMENT" in capsys.readouterr().err
 
 
 def test_it_says_how_the_episodes_went(
