@@ -88,7 +88,8 @@ def test_every_algorithm_starts_to_learn_by_name_alone(name: str, tmp_path: Path
 def test_an_algorithm_by_name_sees_pictures_by_convolutions(name: str, tmp_path: Path):
     recipe = with_algorithm(RECIPES["boxing"], name)
     assert recipe.environment == RECIPES["boxing"].environment
-    training = training_class(recipe)(recipe, Run.create(recipe, tmp_path), [])
+    small = replace(recipe, num_envs=min(recipe.num_envs, 2))
+    training = training_class(small)(small, Run.create(small, tmp_path), [])
     training.stepper.envs.close()
     assert any(weights.ndim == 4 for weights in training.algorithm.policy.state_dict().values())
 
