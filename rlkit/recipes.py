@@ -70,8 +70,9 @@ class Recipe:
     """Threads that step the environments; 0 is half the cores where a replay lets the learner
     compute meanwhile, else all."""
     learner_threads: int = 0
-    """Threads that compute the learning; 0 is as for the environments: two that want one core lose
-    far more than half, as each waits for the other's threads."""
+    """Threads that compute the learning; 0 is half the cores for a replay and for flat
+    observations, else all. Two that want one core lose far more than half, as each waits for the
+    other's threads: take 1 on a busy machine."""
     checkpoint_every: int = 1_000_000
     """Environment steps between checkpoints; at each, running episodes are cut (see `Stepper`)."""
     checkpoints_kept: int = 2
@@ -103,9 +104,11 @@ class Recipe:
     def threads(self) -> tuple[int, int]:
         """Threads for environments and for the learner, 0 replaced by what it stands for."""
         cores = os.cpu_count() or 1
-        at_once = isinstance(self.algorithm, DQNConfig | R2D2Config)
-        usual = max(1, cores // 2) if at_once else cores
-        return self.environment_threads or usual, self.learner_threads or usual
+        half = max(1, cores // 2)
+        usual = half if isinstance(self.algorithm, DQNConfig | R2D2Config) else cores
+        network = getattr(self.algorithm, "network", None)  # that of another library is its own
+        flat = network is not None and network.torso == "mlp"
+        return self.environment_threads or usual, self.learner_threads or (half if flat else usual)
 
 
 _RING = AtariProtocol(game="boxing", height=42, width=42)

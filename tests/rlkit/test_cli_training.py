@@ -24,7 +24,9 @@ from rlkit.cli.main import main
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.policies import load_policy, save_policy
 from rlkit.run_folder import Run
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.training import Training
+from rlkit_agents.ppo_config import PPOConfig
 from rlkit_agents.step import Step
 
 QUICK = (
@@ -511,3 +513,43 @@ def test_a_training_that_diverges_before_any_checkpoint(
     line = mistake(capsys)
     assert "no checkpoint was due before" in line
     assert f"rlkit train --from {only_run(tmp_path).path} --algorithm.learning-rate 1e+37" in line
+
+
+@pytest.mark.parametrize("named", [("--algorithm", "ppo"), ("--algorithm=sb3:PPO",)])
+def test_another_algorithm_trains_in_the_same_world(named: tuple[str, ...], tmp_path: Path):
+    settings = (
+        ("--algorithm.rollout-length=16", "--algorithm.minibatch-size=32")
+        if "ppo" in named
+        else ("--algorithm.settings", "n_steps=16", "batch_size=32")
+    )
+    command = ("train", "cartpole", f"--runs={tmp_path}", "--steps=512", "--evaluation.every=0")
+    quick = ("--learner-threads=1", "--evaluation.final-episodes=2")
+    assert main([*command, *quick, *named, *settings]) == 0
+    run = only_run(tmp_path)
+    recipe = run.recipe()
+    assert recipe.name in ("cartpole-ppo", "cartpole-sb3-PPO")
+    assert run.path.name.startswith(recipe.name)
+    assert isinstance(recipe.algorithm, PPOConfig | StableBaselinesConfig)
+    assert run.evaluations()[-1]["final"]
+    assert main(["resume", str(run.path), "--steps=1024"]) == 0
+    again = ("train", "--from", str(run.path), f"--runs={tmp_path / 'again'}", "--steps=256")
+    assert main(again) == 0
+    assert replace(only_run(tmp_path / "again").recipe(), steps=512) == recipe
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--algorithm",), "--algorithm needs a name; `rlkit list algorithms` shows them"),
+        (("--algorithm", "--steps=9"), "--algorithm needs a name"),
+        (("--algorithm=ppp",), "no algorithm is called 'ppp'; did you mean ppo"),
+        (("--algorithm=sb3:SAC",), "recipe 'cartpole-sb3-SAC' cannot be trained: "),
+        (("--algorithm=ppo", "--algorithm.batch-size=2"), "unrecognized options: --algorithm.bat"),
+    ],
+)
+def test_an_algorithm_that_does_not_fit_is_explained(
+    arguments: tuple[str, ...], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["train", "cartpole", f"--runs={tmp_path}", *arguments]) == 2
+    assert complaint in mistake(capsys)
+    assert not list(tmp_path.glob("*/*"))

@@ -125,3 +125,14 @@ def test_a_recipe_that_makes_no_sense_cannot_be_written(changes: dict[str, Any],
 def test_a_schedule_that_makes_no_sense_cannot_be_written(changes: dict[str, int]):
     with pytest.raises(ValueError, match=f"evaluation.{next(iter(changes))} must be at least"):
         EvaluationSchedule(**changes)
+
+
+def test_threads_leave_each_other_the_cores_they_need(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert RECIPES["boxing"].threads == (4, 4)  # they step and learn at the same time
+    assert RECIPES["boxing-actor-critic"].threads == (8, 8)  # in turn
+    assert with_algorithm(CARTPOLE, "ppo").threads == (8, 4)
+    assert with_algorithm(CARTPOLE, "sb3:PPO").threads == (8, 8)
+    assert replace(RECIPES["boxing"], environment_threads=1, learner_threads=2).threads == (1, 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert RECIPES["boxing"].threads == (1, 1)
