@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -116,3 +116,7 @@ class StableBaselinesConfig:
             raise ValueError(f"settings must be plain JSON data: {error}") from error
         # Lists for tuples and text for keys, as a run's config.json will give them back.
         object.__setattr__(self, "settings", plain)
+
+    def over(self, start: StableBaselinesConfig) -> StableBaselinesConfig:
+        """The same with the settings of `start` too, where it has none of their names."""
+        return replace(self, settings={**start.settings, **self.settings})

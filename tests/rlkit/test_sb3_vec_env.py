@@ -17,6 +17,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnv, VecNormalize
 
+from rlkit.sb3.observations import with_known_images
 from rlkit.sb3.vec_env import VectorEnvAsVecEnv, can_reset_partially
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
@@ -385,6 +386,41 @@ class First(gym.Env):
 def test_the_librarys_checker_accepts_it(make: Callable[[], VectorEnv]):
     with adapted(make()) as envs:
         check_env(First(envs))
+
+
+class Film(Walk):
+    """Two frames of colour, which say where they are from: 100 * frame + 10 * channel + step."""
+
+    observation_space = Box(0, 255, (2, 4, 5, 3), np.uint8)
+
+    def _observation(self) -> Any:
+        frames, channels = np.ogrid[:2, :1, :1, :3][0::3]
+        numbers = 100 * frames + 10 * channels + self.steps
+        return np.broadcast_to(numbers, (2, 4, 5, 3)).astype(np.uint8)
+
+
+def test_frames_in_colour_become_channels_also_at_the_end_of_an_episode():
+    with adapted(sync(env=Film)) as adapter:
+        envs = with_known_images(adapter)
+        assert envs.observation_space == Box(0, 255, (6, 4, 5), np.uint8)
+        envs.seed(0)
+        first: Any = envs.reset()
+        origin = np.array([0, 10, 20, 100, 110, 120])
+        np.testing.assert_array_equal(first[:, :, 0, 0], np.tile(origin, (4, 1)))
+        ends = 0
+        for _ in range(12):
+            observations, _, dones, infos = envs.step(np.zeros(4, int))
+            for env, info in enumerate(infos):
+                seen = np.asarray(observations)[env]
+                if dones[env]:
+                    ends += 1
+                    np.testing.assert_array_equal(seen[:, 3, 4], origin)
+                    seen = info["terminal_observation"]
+                assert seen.shape == (6, 4, 5)
+                np.testing.assert_array_equal(seen[:, 3, 4], origin + info["at"])
+        assert ends > 5
+    plain = DummyVecEnv([Walk])
+    assert with_known_images(plain) is plain
 
 
 @pytest.mark.parametrize("mode", MODES)
