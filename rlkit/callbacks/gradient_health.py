@@ -246,9 +246,9 @@ def _before_clipping(norms: dict[str, float], policy: nn.Module, total: float) -
 
 
 def _scalars(norms: dict[str, float], dead_shares: dict[str, float]) -> dict[str, float]:
-    scalars = {f"gradient_norm/{name}": norm for name, norm in norms.items()}
-    scalars |= {f"dead_relus/{name}": share for name, share in dead_shares.items()}
+    scalars = {f"health/gradient_norm/{name}": norm for name, norm in norms.items()}
+    scalars |= {f"health/dead_relus/{name}": share for name, share in dead_shares.items()}
     first, last = next(iter(norms.values()), 0.0), next(reversed(norms.values()), 0.0)
     if last > 0:
-        scalars["gradient_health/first_to_last"] = first / last
+        scalars["health/gradient_first_to_last"] = first / last
     return scalars

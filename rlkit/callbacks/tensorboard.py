@@ -8,9 +8,7 @@ everywhere. Nothing is measured here: the numbers come from the training and its
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,18 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
-from rlkit.algorithms import AlgorithmConfig
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.evaluation_lines import EvaluationLines
+from rlkit.callbacks.hparams_summary import end_summary, start_summaries
 from rlkit.callbacks.intervals import crossed
-from rlkit.configuration import to_json
-from rlkit.environments import environment_id
 from rlkit_agents.step import Step
 
 if TYPE_CHECKING:
-    from rlkit.recipes import Recipe
     from rlkit.stepping import Episode
     from rlkit.training import Training
 
@@ -44,8 +38,6 @@ LEVEL_TAGS = {
     "updates": "learning/updates",
 }
 """Metrics of which the latest value is written, and their tags; of all others, the mean."""
-SCORES = ("final/mean", "final/iqm", "final/min", "evaluation/mean")
-"""Scalars that HParams shows beside the hyperparameters."""
 _HISTOGRAM_BINS = 64
 _VIDEO_SUFFIXES = (".gif", ".mp4")
 
@@ -61,6 +53,7 @@ class TensorBoard(Callback):
     ================  =============================================================================
     episode/...       means over the episodes that finished since the last write: return, length,
                       and each thing that the environment counts
+    health/...        norms of each layer's gradients, before clipping, and shares of dead ReLUs
     speed/...         environment steps a second, and the share of the time that acting, learning,
                       waiting for the environments, remembering and watching took
     learning/...      means over gradient steps of what the algorithm measures
@@ -128,8 +121,7 @@ class TensorBoard(Callback):
             return
         self._add_interval(self._training)
         if self._ended:
-            _, _, end = hparams({}, {})
-            self._attempt(lambda writer: _add_summary(writer, end, self._steps))
+            self._attempt(lambda writer: _add_summary(writer, end_summary(), self._steps))
         self._attempt(lambda writer: writer.close())
         self._writer = self._training = None
 
@@ -241,44 +233,12 @@ class TensorBoard(Callback):
         with contextlib.suppress(OSError):
             text = training.run.config_file.read_text()
             self.add_text("configuration", f"```json\n{text}\n```", training.steps)
-        experiment, start, _ = hparams(hyperparameters(training.recipe), dict.fromkeys(SCORES, 0.0))
 
         def add(writer: SummaryWriter) -> None:
-            _add_summary(writer, experiment, training.steps)
-            _add_summary(writer, start, training.steps)
+            for summary in start_summaries(training.recipe):
+                _add_summary(writer, summary, training.steps)
 
         self._attempt(add)
-
-
-def hyperparameters(recipe: Recipe) -> dict[str, float | str]:
-    """What TensorBoard's HParams lists: the recipe's main fields, and all of the algorithm's.
-
-    Nested fields have dots in their names. Everything that is no finite number becomes text, since
-    HParams knows no None, lists or infinity, and every run must have the same columns.
-    """
-    return {
-        "recipe": recipe.name,
-        "environment": environment_id(recipe.environment),
-        "seed": recipe.seed,
-        "num_envs": recipe.num_envs,
-        **_flatten(to_json(recipe.algorithm, AlgorithmConfig)),
-    }
-
-
-def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, float | str]:
-    flat: dict[str, float | str] = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value if _is_plain(value) else json.dumps(value)
-    return flat
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False  # would be shown as a number
-    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _episode_scalars(episodes: Sequence[Episode]) -> dict[str, float]:

@@ -273,12 +273,12 @@ def test_a_clipped_explosion_is_still_seen(
     assert ill(health.findings) == [(name, Illness.EXPLODING) for name in true_norms]
     accumulator = EventAccumulator(str(tmp_path)).Reload()
     for name, norm in true_norms.items():
-        (event,) = accumulator.Scalars(f"gradient_norm/{name}")
+        (event,) = accumulator.Scalars(f"health/gradient_norm/{name}")
         assert event.step == 64
         assert event.value == pytest.approx(norm, rel=1e-4)
-    (ratio,) = accumulator.Scalars("gradient_health/first_to_last")
+    (ratio,) = accumulator.Scalars("health/gradient_first_to_last")
     assert ratio.value == pytest.approx(true_norms["dense1"] / true_norms["head"], rel=1e-4)
-    (dead,) = accumulator.Scalars("dead_relus/activation1")
+    (dead,) = accumulator.Scalars("health/dead_relus/activation1")
     assert 0 <= dead.value < 0.5
     (text,) = accumulator.Tensors("warnings/text_summary")
     for record in caplog.records:

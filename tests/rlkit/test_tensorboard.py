@@ -14,21 +14,26 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.api_pb2 import DATA_TYPE_FLOAT64, DATA_TYPE_STRING  # pyright: ignore
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore
 from torch import nn
 
+from rlkit.algorithms import ALGORITHMS
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.gradient_health import GradientHealth
+from rlkit.callbacks.hparams_summary import SHOWN_FIRST, hyperparameters
 from rlkit.callbacks.progress import Progress
-from rlkit.callbacks.tensorboard import TensorBoard, hyperparameters
+from rlkit.callbacks.tensorboard import TensorBoard
 from rlkit.callbacks.video_summary import MAX_FRAMES, video_tag_and_step
 from rlkit.evaluation import Evaluation
 from rlkit.recipes import EvaluationSchedule, Recipe, find_recipe
 from rlkit.run_folder import Run
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.statistics import summarise_returns
 from rlkit.stepping import Episode
 from rlkit.training import Training
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.ppo_config import PPOConfig
 
 NUM_ENVS = 10
 
@@ -207,13 +212,42 @@ def test_hyperparameters_stand_beside_final_scores(tmp_path: Path) -> None:
     assert start.hparams["network.torso"].string_value == "mlp"
     assert start.hparams["network.hidden_sizes"].string_value == "[128, 128]"
     assert start.hparams["double"].string_value == "true"
+    assert start.hparams["algorithm"].string_value == "DQN"
     assert start.hparams["environment"].string_value == "CartPole-v1"
     assert start.hparams["seed"].number_value == 1
     experiment = hparams_message(accumulator, "_hparams_/experiment").experiment
     assert "evaluation/mean" in [metric.name.tag for metric in experiment.metric_infos]
-    assert {info.name for info in experiment.hparam_infos} == set(start.hparams)
+    first = [info.name for info in experiment.hparam_infos if info.differs]
+    assert sorted(first) == sorted(SHOWN_FIRST)
+    assert set(first) <= set(start.hparams)
     assert "_hparams_/session_end_info" in accumulator.summary_metadata
     assert not [path for path in tmp_path.iterdir() if path.is_dir()], "no run beside the run"
+
+
+def test_any_run_names_the_columns_of_all(tmp_path: Path) -> None:
+    """TensorBoard takes one run's columns for all, and fails to filter a column of two types."""
+    cartpole = find_recipe("cartpole")
+    others = [
+        config for start in ALGORITHMS.values() for config, _ in (start.images, start.vectors)
+    ]
+    others += [PPOConfig(clip_range=None), StableBaselinesConfig("sb3:SAC", 1e-3)]
+    values, columns = [], []
+    for number, algorithm in enumerate(others):
+        training: Any = PretendTraining(tmp_path / str(number))
+        training.recipe = replace(cartpole, algorithm=algorithm)
+        board = TensorBoard()
+        board.on_start(training)
+        board.close()
+        accumulator = events(tmp_path / str(number))
+        start = hparams_message(accumulator, "_hparams_/session_start_info").session_start_info
+        values.append({n: v.WhichOneof("kind") for n, v in start.hparams.items()})
+        experiment = hparams_message(accumulator, "_hparams_/experiment").experiment
+        columns.append({info.name: info.type for info in experiment.hparam_infos})
+    of_value = {"string_value": DATA_TYPE_STRING, "number_value": DATA_TYPE_FLOAT64}
+    assert all(of_run == columns[0] for of_run in columns)
+    for of_run in values:
+        assert {name: of_value[kind] for name, kind in of_run.items()}.items() <= columns[0].items()
+    assert {"target_update_every", "clip_range", "burn_in", "policy"} <= columns[0].keys()
 
 
 def test_an_interrupted_training_is_not_marked_as_ended(tmp_path: Path) -> None:
@@ -232,6 +266,7 @@ def test_hyperparameters_are_finite_numbers_or_text() -> None:
     found = hyperparameters(unclipped)
     assert found["max_gradient_norm"] == "Infinity"  # JSON, and so the browser, knows no infinity
     assert found["learning_rate_end"] == "null"
+    assert hyperparameters(find_recipe("boxing"))["learning_rate_end"] == "5e-05"
     assert found["epsilon.end"] == 0.04
 
 
@@ -403,7 +438,7 @@ def test_a_real_training_is_watched_and_not_changed(tmp_path: Path, small_cartpo
         returns = [e.episode_return for at, e in recording.episodes if start < at <= start + 800]
         assert scalars(folder, "episode/return")[start + 800] == pytest.approx(np.mean(returns))
     assert set(scalars(folder, "learning/q_mean")) == {800, 1_600, 2_400}
-    assert set(scalars(folder, "gradient_norm/torso.dense1")) == {800, 1_600, 2_400}
+    assert set(scalars(folder, "health/gradient_norm/torso.dense1")) == {800, 1_600, 2_400}
     tags = events(folder).Tags()
     assert {"gradients/torso.dense1.weight", "weights/head.linear.bias"} <= set(tags["histograms"])
     assert json.loads(folder.joinpath("config.json").read_text())["recipe"]["name"] == recipe.name
