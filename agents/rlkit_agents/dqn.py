@@ -342,7 +342,7 @@ class DQN:
         mirror_shares(config.symmetries, update, (observations, next_observations), batch.actions)
         return _Transitions(
             batch,
-            observations,
+            self.policy.read_ahead(observations),
             torch.from_numpy(batch.actions).to(self.device),
             torch.from_numpy(batch.returns).to(self.device),
             torch.from_numpy(batch.bootstrap_discounts).to(self.device),

@@ -12,7 +12,7 @@ from torch import Tensor
 from rlkit_agents.heads import categorical_values, quantile_values
 from rlkit_agents.losses import signed_parabolic
 from rlkit_agents.memory import State
-from rlkit_agents.networks import NetworkConfig, QNetwork
+from rlkit_agents.networks import ImageTorso, NetworkConfig, QNetwork
 from rlkit_agents.noisy import NoisyLinear
 from rlkit_agents.policy import Policy
 from rlkit_agents.precision import Precision, autocast
@@ -123,6 +123,17 @@ class QPolicy(Policy):
             return self.unroll(observations.unsqueeze(0))[0].squeeze(0)
         with autocast(self.precision, observations.device):
             return self.network(observations)
+
+    def read_ahead(self, observations: Tensor) -> Tensor:
+        """The observations in the format in which the network reads them, where that saves it time.
+
+        What takes them is `forward`, in this or in another thread.
+        """
+        torso = self.network.torso
+        if not isinstance(torso, ImageTorso):
+            return observations
+        with autocast(self.precision, observations.device):
+            return torso.read_ahead(observations)
 
     def unroll(
         self, observations: Tensor, state: State = None, starts: Tensor | None = None

@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from rlkit_agents.heads import categorical_values, quantile_values
 from rlkit_agents.networks import (
+    ImageTorso,
     ImpalaStack,
     NetworkConfig,
     QNetwork,
+    TorsoName,
     make_torso,
     smallest_frame,
 )
@@ -352,3 +354,33 @@ def test_wrong_configurations_are_refused(config, message):
 def test_empty_heads_are_refused(actions, atoms):
     with pytest.raises(ValueError, match="must be positive"):
         q_network(Box(-1, 1, (4,)), actions=actions, atoms=atoms, torso="mlp")
+
+
+@pytest.mark.parametrize("torso", ["small", "impala"])
+def test_pixels_read_ahead_give_the_same_features_and_gradients(torso: TorsoName):
+    space = frames(4, 42, 42)
+    network = make_torso(NetworkConfig(torso=torso), space)
+    assert isinstance(network, ImageTorso)
+    shown = pixels(space)
+
+    def features_and_gradient(input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            features = network(input)
+        features.float().square().sum().backward()
+        gradient = next(network.parameters()).grad
+        assert gradient is not None
+        return features, gradient.clone()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        ahead = network.read_ahead(shown)
+    assert ahead.dtype == torch.bfloat16
+    for found, expected in zip(
+        features_and_gradient(ahead), features_and_gradient(shown), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    # Where it would save nothing, or floats are to be taken as they are, nothing happens.
+    assert network.read_ahead(shown) is shown
+    with torch.autocast("cpu", torch.bfloat16):
+        floats = shown.float() / 255
+        assert network.read_ahead(floats) is floats
