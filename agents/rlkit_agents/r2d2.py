@@ -6,10 +6,11 @@ network. With a quantile head the rescaled distribution of returns is learnt (Da
 
 Departures from the paper: sequences run on over the ends of episodes, the state being cleared where
 one starts, and all rows of a trace have a whole n-step window (see `sequence_replay`); one process
-acts with the present weights in place of 256 actors with old ones; the network is not told the last
-action and reward; the loss is a mean over time steps, Huber's; importance weights are divided by
-the largest of the batch; truncated episodes bootstrap. The defaults suit a processor: a small
-network with quantiles, traces half as long, fewer and larger gradient steps.
+acts with the present weights in place of 256 actors with old ones; new sequences come with the
+highest priority so far, not with their own; the network is not told the last action and reward; the
+loss is a mean over time steps, Huber's; importance weights are divided by the largest of the batch;
+truncated episodes bootstrap. The defaults suit a processor: a small network with quantiles, traces
+half as long, smaller batches at a larger learning rate.
 """
 
 from __future__ import annotations
@@ -277,8 +278,8 @@ class R2D2:
 
         trace_length, num_sequences = batch.actions.shape
         environment = torch.arange(num_sequences, device=self.device)
-        bootstrap = torch.from_numpy(batch.steps).to(self.device)
-        bootstrap += torch.arange(trace_length, device=self.device).unsqueeze(1)
+        time = torch.arange(trace_length, device=self.device).unsqueeze(1)
+        bootstrap = time + torch.from_numpy(batch.steps).to(self.device)
         a_tm1 = torch.from_numpy(batch.actions).to(self.device).flatten()
         q_tm1 = q_tm1.flatten(0, 1)
         loss, errors = q_learning_loss(
