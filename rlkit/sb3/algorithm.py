@@ -136,15 +136,10 @@ class StableBaselines:
 
     def cut(self) -> None:
         """Break the running episodes off: the next step belongs to new ones."""
-        self.model._last_obs = None  # makes the library reset the environments
+        # Makes the library reset them; with that it also forgets noise and recurrent states.
+        self.model._last_obs = None
         if self.replay is not None:
             self.replay.cut()
-        noise = getattr(self.model, "action_noise", None)
-        if noise is not None:
-            noise.reset()
-        states = getattr(self.model, "_last_lstm_states", None)
-        for part in () if states is None else (*states.pi, *states.vf):
-            part.zero_()
 
     def take_metrics(self) -> dict[str, float]:
         """What the gradient steps since the last call measured; nothing where there were none.
