@@ -135,7 +135,10 @@ def trusted_policy(
 
 
 def _as_seen(environment: Environment, archive: Archive) -> Environment:
-    """An Atari game with the pictures and actions that the archive's policy was made for."""
+    """An Atari game with the pictures and actions that the archive's policy was made for.
+
+    Three channels are taken for one frame in colour; they could be three grey ones.
+    """
     shape = archive.extent("observation_space")
     if not (
         isinstance(environment, AtariProtocol) and isinstance(shape, tuple) and len(shape) == 3
