@@ -16,6 +16,7 @@ from torch import Tensor
 from rlkit import evaluation
 from rlkit.environments import Environment, GymnasiumEnvironment, make_envs
 from rlkit.evaluation import EvaluationStopped, SpaceMismatchError, evaluate
+from rlkit.sb3.vec_env import VectorEnvAsVecEnv
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import Policy
@@ -66,42 +67,6 @@ def test_cartpole_gives_the_returns_of_stable_baselines3(cartpole_policy: QPolic
     assert len(set(expected)) > 2
 
 
-class OneAtariForSB3(VecEnv):
-    """One Atari environment for Stable-Baselines3, where a new episode begins in the last step."""
-
-    def __init__(self, protocol: AtariProtocol) -> None:
-        self.envs = AtariEnvs(protocol)
-        super().__init__(1, self.envs.single_observation_space, self.envs.single_action_space)
-
-    def reset(self) -> np.ndarray:
-        return self.envs.reset(seed=self._seeds[0])[0]
-
-    def step_async(self, actions: np.ndarray) -> None:
-        self.actions = actions
-
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        observations, rewards, terminated, truncated, _ = self.envs.step(self.actions)
-        ended = terminated | truncated
-        if ended.any():
-            observations = self.envs.step(self.actions)[0]
-        return observations, rewards, ended, [{}]
-
-    def close(self) -> None:
-        self.envs.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [None]
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise NotImplementedError
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False]
-
-
 class PixelSum(Policy):
     """Plays Boxing in all directions, as the sum of all pixels falls."""
 
@@ -123,7 +88,7 @@ class PixelSum(Policy):
 def test_boxing_gives_the_returns_of_stable_baselines3():
     policy = PixelSum()
     found = evaluate(policy, BOXING, 6, seed=11, num_envs=1)
-    expected = returns_by_sb3(policy, OneAtariForSB3(BOXING), seed=11, episodes=6)
+    expected = returns_by_sb3(policy, VectorEnvAsVecEnv(AtariEnvs(BOXING)), seed=11, episodes=6)
     assert found.returns == expected
     assert found.summary.mean == np.mean(expected)
     assert found.lengths == [100] * 6
