@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -476,6 +476,54 @@ def test_a_full_disk_loses_nothing_that_was_saved(
     assert list(finished.path.rglob("*.partial")) == []
     assert main(["resume", str(finished.path), "--steps", "1400"]) == 0
     assert checkpoints(finished)[-1] == 1400
+
+
+@contextmanager
+def disk_of_its_own(folder: Path, *options: str) -> Iterator[None]:
+    """Mount a disk in memory at `folder`; skips the test where that is not permitted."""
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only who may mount disks can test this")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+# TensorBoard's writing thread reports the full disk by itself as well.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_disk_that_fills_up_stops_the_training_until_there_is_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    disk = tmp_path / "disk"
+
+    def fill() -> None:
+        with suppress(OSError), (disk / "filler").open("wb", buffering=0) as stream:
+            while stream.write(bytes(1 << 16)):
+                pass
+
+    with disk_of_its_own(disk, "size=4m"):
+        with callback_in_trainings(monkeypatch, AtStep(600, fill)):
+            assert train(disk, "--steps=1000") == 2
+        run = only_run(disk)
+        line = mistake(capsys)
+        assert "No space left on device" in line
+        assert "checkpoint 400 is whole" in line
+        assert f"rlkit resume {run.path}" in line
+        (disk / "filler").unlink()
+        assert main(["resume", str(run.path)]) == 0
+        assert checkpoints(run)[-1] == 1000
+
+
+def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with disk_of_its_own(tmp_path / "disk", "ro"):
+        assert train(tmp_path / "disk", "--steps=400") == 2
+        line = mistake(capsys)
+    assert f"cannot write the run folder {tmp_path / 'disk'}" in line
+    assert "Read-only file system" in line
 
 
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
