@@ -87,29 +87,35 @@ def run_benchmark(
 
 def print_table(result: dict[str, Any], console: Console) -> None:
     """Show what `run_benchmark` gave."""
-    scored = result["minutes"] is not None
     caption = f"{result['machine']['processor']}, {result['machine']['cores']} cores"
-    table = Table(title="Boxing: steps a second, median of windows", caption=caption)
-    table.add_column("what")
+    speeds = Table(title="Boxing: steps a second, median of windows", caption=caption)
+    speeds.add_column("what")
     for column in ("steps/s", "lowest", "highest"):
-        table.add_column(column, justify="right")
-    if scored:
-        for column in (f"mean score after {result['minutes']:g} min", "IQM", "worst", "steps"):
-            table.add_column(column, justify="right")
+        speeds.add_column(column, justify="right")
     for row in result["rows"]:
         rates = (row["steps_per_second"], min(row["windows"]), max(row["windows"]))
-        cells = [row["name"], *(f"{rate:,.0f}" for rate in rates)]
-        if scored and (score := row["score"]) is not None:
-            cells += [f"{score[key]:.1f}" for key in ("mean", "iqm", "min")]
-            cells.append(f"{score['steps']:,}")
-        table.add_row(*cells)
-    console.print(table)
+        speeds.add_row(row["name"], *(f"{rate:,.0f}" for rate in rates))
+    console.print(speeds)
+    if result["minutes"] is not None:
+        _print_scores(result, console)
     ratios = result["ratios"]
     console.print(
         f"rlkit is {ratios['rlkit_to_sb3_dqn']:.1f} times as fast as Stable-Baselines3 DQN and "
         f"{ratios['rlkit_to_sb3_ppo']:.1f} times as fast as its PPO, and reaches "
         f"{ratios['rlkit_to_emulator']:.2f} of the emulator's own rate."
     )
+
+
+def _print_scores(result: dict[str, Any], console: Console) -> None:
+    scores = Table(title=f"Boxing: returns after {result['minutes']:g} minutes of training")
+    scores.add_column("what")
+    for column in ("mean", "IQM", "worst", "steps trained"):
+        scores.add_column(column, justify="right")
+    for row in result["rows"]:
+        if (score := row["score"]) is not None:
+            returns = (f"{score[key]:.1f}" for key in ("mean", "iqm", "min"))
+            scores.add_row(row["name"], *returns, f"{score['steps']:,}")
+    console.print(scores)
 
 
 def peer_protocol(protocol: AtariProtocol) -> AtariProtocol:

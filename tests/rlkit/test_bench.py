@@ -110,7 +110,7 @@ def test_boxing_reports_rates_ratios_and_scores(monkeypatch: pytest.MonkeyPatch)
     assert any("round 3 of 3" in line for line in lines)
     table = printed(boxing.print_table, result)
     assert all(name in table for name in rows)
-    assert "mean score after 0.01 min" in table
+    assert "returns after 0.01 minutes of training" in table
 
 
 def test_boxing_refuses_what_it_cannot_measure():
