@@ -78,5 +78,7 @@ def _with_few_colours(frames: list[Image.Image]) -> list[Image.Image]:
     sheet = Image.new("RGB", (width, height * len(chosen)))
     for row, frame in enumerate(chosen):
         sheet.paste(frame, (0, row * height))
-    palette = sheet.quantize(_MAX_COLOURS)
+    # The octree keeps small areas of a colour of their own, such as the bar of the action taken;
+    # the median cut would spend the palette on shades of the large ones.
+    palette = sheet.quantize(_MAX_COLOURS, method=Image.Quantize.FASTOCTREE)
     return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]

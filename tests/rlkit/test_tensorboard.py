@@ -18,14 +18,17 @@ from tensorboard.plugins.hparams.api_pb2 import DATA_TYPE_FLOAT64, DATA_TYPE_STR
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore
 from torch import nn
 
+from rlkit.action_panels import ChoicePanel
 from rlkit.algorithms import ALGORITHMS
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.gradient_health import GradientHealth
 from rlkit.callbacks.hparams_summary import SHOWN_FIRST, hyperparameters
 from rlkit.callbacks.progress import Progress
 from rlkit.callbacks.tensorboard import TensorBoard
-from rlkit.callbacks.video_summary import MAX_FRAMES, video_tag_and_step
+from rlkit.callbacks.video_summary import MAX_FRAMES, video_summary, video_tag_and_step
+from rlkit.drawing import BAR, CHOSEN, Moment, Scene
 from rlkit.evaluation import Evaluation
+from rlkit.outlook import Outlook
 from rlkit.recipes import EvaluationSchedule, Recipe, find_recipe
 from rlkit.run_folder import Run
 from rlkit.sb3.config import StableBaselinesConfig
@@ -338,6 +341,28 @@ def test_a_long_mp4_becomes_a_gif_that_lasts_as_long(tmp_path: Path) -> None:
     assert event.step == 10
     assert count == frames / 2
     assert sum(durations) == pytest.approx(1000 * frames / 50, rel=0.02)
+
+
+def test_small_things_keep_their_colour(tmp_path: Path) -> None:
+    picture = np.full((210, 160, 3), (110, 156, 66), np.uint8)  # a boxing ring
+    picture[40:170, 30:130] = (198, 144, 62)
+    picture[44:166, 34:126] = (110, 156, 66)
+    panel = ChoicePanel([f"action {number}" for number in range(18)])
+    scene = Scene("a game", picture.shape, 0.1, shows_value=True, actions=panel)
+    frames = []
+    for step in range(10):
+        outlook = Outlook(q_values=np.cos(np.arange(18.0) + step))
+        picture[80:90, 50 + step : 60 + step] = 214
+        frames.append(np.asarray(scene.draw(Moment(picture, 3.0, step, step, outlook))))
+    imageio.imwrite(tmp_path / "watch.mp4", frames, fps=10, macro_block_size=2)
+    encoded = video_summary("videos/watch", tmp_path / "watch.mp4").value[0].image
+    with Image.open(io.BytesIO(encoded.encoded_image_string)) as gif:
+        for number, frame in enumerate(frames):
+            gif.seek(number)
+            shown = np.asarray(gif.convert("RGB")).astype(int)
+            for colour in (CHOSEN, BAR, (198, 144, 62), (110, 156, 66)):
+                error = np.abs(shown - colour)[(frame == colour).all(-1)].max(-1)
+                assert np.median(error) < 30
 
 
 @pytest.mark.parametrize("name", ["broken.gif", "broken.mp4"])
