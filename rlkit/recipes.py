@@ -208,6 +208,30 @@ RECIPES: dict[str, Recipe] = {
             checkpoint_every=20_000,
             evaluation=EvaluationSchedule(every=10_000, episodes=8, final_episodes=20),
         ),
+        Recipe(
+            name="memory",
+            environment=GymnasiumEnvironment("rlkit/Recall-v0"),
+            algorithm=PPOConfig(
+                network=NetworkConfig(
+                    torso="mlp",
+                    activation="tanh",
+                    initialisation="orthogonal",
+                    hidden_sizes=(32,),
+                    memory="lstm",
+                    memory_size=32,
+                ),
+                rollout_length=32,
+                epochs=4,
+                minibatch_size=256,
+                discount=0.95,
+                entropy_weight=0.01,
+                learning_rate=5e-3,
+            ),
+            num_envs=32,
+            steps=48_000,
+            checkpoint_every=16_000,
+            evaluation=EvaluationSchedule(every=8_000, episodes=64, final_episodes=200),
+        ),
     )
 }
 
