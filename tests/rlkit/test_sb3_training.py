@@ -38,7 +38,10 @@ from rlkit_envs.atari import AtariProtocol
 
 
 class Match(gym.Env):
-    """Episodes of random length; in each step one of three actions is right, and shown."""
+    """In each step one of three actions is right, and shown.
+
+    Episodes are 3 to 8 steps long, and truncated where that number is odd.
+    """
 
     observation_space = gym.spaces.Box(0, 1, (3,), np.float32)
     action_space = gym.spaces.Discrete(3)
@@ -49,13 +52,15 @@ class Match(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.left = int(self.np_random.integers(3, 9))
+        self.length = int(self.np_random.integers(3, 9))
+        self.steps = 0
         return self._observation(), {}
 
     def step(self, action):
         reward = float(action == self.right)
-        self.left -= 1
-        return self._observation(), reward, self.left == 0, False, {}
+        self.steps += 1
+        over, odd = self.steps == self.length, self.length % 2 == 1
+        return self._observation(), reward, over and not odd, over and odd, {}
 
     def action_masks(self) -> np.ndarray:
         return np.arange(3) <= self.right
@@ -340,6 +345,20 @@ def test_another_trainings_checkpoint_is_refused(tmp_path: Path):
         assert "\n" not in str(caught.value)
 
 
+def test_no_stretch_between_cuts_begins_like_another(tmp_path: Path):
+    firsts: list[bytes] = []
+
+    class Watching(Callback):
+        def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
+            if training.stepper.steps_since_cut <= 4:
+                firsts.append(step.observations.tobytes())
+
+    recipe = small("sb3-contrib:QRDQN", num_envs=4)
+    cuts = begin(recipe, tmp_path, Watching()).stepper.cuts
+    stretches = {tuple(firsts[start : start + 4]) for start in range(0, len(firsts), 4)}
+    assert len(stretches) == cuts > 3
+
+
 # Budgets, stopping
 
 
@@ -357,7 +376,7 @@ def test_a_budget_of_steps_ends_with_the_step_that_reaches_it(
 
 
 def test_a_checkpoint_waits_for_the_end_of_a_rollout(tmp_path: Path):
-    recipe = small("sb3:PPO", steps=150, checkpoint_every=50, checkpoints_kept=9)
+    recipe = small("sb3:PPO", steps=150, checkpoint_every=64, checkpoints_kept=9)
     training = begin(recipe, tmp_path)
     assert CheckpointStore(training.run.checkpoints).steps() == [64, 128, 150]
 
@@ -392,8 +411,12 @@ def test_callbacks_see_every_step_once_it_is_learnt_from(tmp_path: Path):
         def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
             assert step.observations is training.observations
             assert step.valid.all()
-            assert step.ended.sum() == len(training.stepper.finished)
-            episodes.extend(training.stepper.finished)
+            finished = training.stepper.finished
+            assert step.terminated.sum() == sum(e.length % 2 == 0 for e in finished)
+            assert step.truncated.sum() == sum(e.length % 2 == 1 for e in finished)
+            # Not what the library adds at a time limit.
+            assert set(step.rewards) <= {0.0, 1.0}
+            episodes.extend(finished)
             seen.append((training.steps, metrics))
 
     recipe = small("sb3:PPO", steps=200, evaluation=EvaluationSchedule(0, 1, 0))
