@@ -401,9 +401,8 @@ def test_without_exploration_actions_are_those_of_the_policy(kind: str):
     algorithm = learner(replace(KINDS[kind], network=network, epsilon=GREEDY))
     state, starts = None, np.ones(NUM_ENVS, bool)
     for before, after in pairwise(random_steps(22)):
-        expected, state = algorithm.policy.eval().predict(
-            before.observations, state, starts, deterministic=True
-        )
+        policy = copy.deepcopy(algorithm.policy).eval()
+        expected, state = policy.predict(before.observations, state, starts, deterministic=True)
         np.testing.assert_array_equal(algorithm.act(before.observations), expected)
         algorithm.update()  # which turns dropout on
         algorithm.observe(after)

@@ -287,7 +287,7 @@ def test_without_exploration_actions_are_those_of_the_policy(kind: str):
     algorithm = learner(replace(KINDS[kind], network=network, epsilon=NEVER))
     state, starts = None, np.ones(NUM_ENVS, bool)
     for before, after in pairwise(random_steps(40)):
-        policy = algorithm.policy.eval()
+        policy = copy.deepcopy(algorithm.policy).eval()
         expected, state = policy.predict(before.observations, state, starts, deterministic=True)
         np.testing.assert_array_equal(algorithm.act(before.observations), expected)
         algorithm.update()  # which turns dropout on
@@ -355,13 +355,13 @@ def test_a_mirrored_sequence_is_whole_and_begins_with_a_clear_state():
 
 
 def test_updates_keep_pace_with_the_steps_after_learning_starts():
-    # 16 samples a gradient step, 3 samples for each of the 4 * 75 - 60 steps from the 61st on
-    algorithm = learner(config(samples_per_step=3, learning_starts=60))
+    # 16 samples a gradient step, 5 samples for each of the 4 * 75 - 60 steps from the 61st on
+    algorithm = learner(config(samples_per_step=5, learning_starts=60))
     steps = random_steps(75)
     feed(algorithm, steps[:16])
     assert (algorithm.steps, algorithm.updates) == (60, 0)
     feed(algorithm, steps[15:])
-    assert (algorithm.steps, algorithm.updates) == (300, (300 - 60) * 3 // 16)
+    assert (algorithm.steps, algorithm.updates) == (300, (300 - 60) * 5 // 16)
 
 
 def test_what_could_not_be_learnt_yet_is_not_made_up_for():
