@@ -350,6 +350,7 @@ def test_no_stretch_between_cuts_begins_like_another(tmp_path: Path):
 
     class Watching(Callback):
         def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
+            assert isinstance(training, StableBaselinesTraining)
             if training.stepper.steps_since_cut <= 4:
                 firsts.append(step.observations.tobytes())
 
