@@ -1,0 +1,1 @@
+"""Data-centre cooling: a batched plant of servers, hall, air handlers, chilled water and weather."""
