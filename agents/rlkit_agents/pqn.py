@@ -89,8 +89,9 @@ class PQNConfig:
         for name in ("learning_rate", "adam_epsilon", "max_gradient_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not (self.learning_rate_end or 0) >= 0:
-            raise ValueError(f"learning_rate_end must be at least 0, got {self.learning_rate_end}")
+        for name in ("learning_rate_end", "learning_rate_steps"):
+            if not (getattr(self, name) or 0) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.huber_kappa is not None and not self.huber_kappa > 0:
             raise ValueError(f"huber_kappa must be positive or None, got {self.huber_kappa}")
         if not 0 < self.discount <= 1:
@@ -392,7 +393,10 @@ class PQN:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken. Raises ValueError where it is of another configuration."""
+        """Go on where `state` was taken.
+
+        Raises ValueError, or RuntimeError from PyTorch, where it is of another configuration.
+        """
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._rollout.load_state_dict(state["rollout"])

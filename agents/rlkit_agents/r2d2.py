@@ -184,6 +184,7 @@ class R2D2:
             step.valid,
             states,
         )
+        self._acted_on = None
         self._starts = ~step.valid
         self.steps += self.num_envs
         # Nothing is due before there is something to learn from: it would all come at once.
@@ -317,7 +318,10 @@ class R2D2:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken; the replay's rows are brought back apart from this."""
+        """Go on where `state` was taken; the replay's rows are brought back apart from this.
+
+        Raises ValueError, or RuntimeError from PyTorch, where it is of another configuration.
+        """
         self.policy.load_state_dict(state["policy"])
         self.target.load_state_dict(state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -329,6 +333,7 @@ class R2D2:
         saved = tuple(part.to(self.device) for part in state["memory"])
         self._state = memory.checked_state(saved, self.num_envs)
         self._starts = np.array(state["starts"], bool)
+        self._acted_on = None
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
         self._samples_due = float(state["samples_due"])

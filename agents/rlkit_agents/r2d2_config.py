@@ -107,6 +107,7 @@ class R2D2Config:
             "l2",
             "learning_starts",
             "learning_rate_end",
+            "learning_rate_steps",
             "epsilon_spread",
         ):
             if not (getattr(self, name) or 0) >= 0:
@@ -123,8 +124,8 @@ class R2D2Config:
         for name in ("burn_in", "n_step"):
             if self.trace_length < getattr(self, name):
                 raise ValueError(
-                    f"a trace_length of {self.trace_length} would learn from less than it reads "
-                    f"besides: with a {name} of {getattr(self, name)} it must be at least that"
+                    f"trace_length {self.trace_length} is shorter than {name} "
+                    f"{getattr(self, name)}: lengthen the trace to at least that, or shorten {name}"
                 )
         if self.trace_period > self.trace_length:
             raise ValueError(

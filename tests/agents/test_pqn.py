@@ -56,19 +56,24 @@ def learner(settings: PQNConfig, seed: int = 0, space: Box = FLAT, num_envs: int
     )
 
 
-def random_steps(count: int, space: Box = FLAT, seed: int = 0) -> list[Step]:
+def random_steps(
+    count: int, space: Box = FLAT, seed: int = 0, cut: int | None = None
+) -> list[Step]:
     """Steps of episodes that end at random, for either reason, each followed by a reset step.
 
-    The first stands for the reset of all environments, and only its observations matter.
+    cut: number of a step that ends all of them, as before a checkpoint. The first step stands for
+    the reset of all environments, and only its observations matter.
     """
     random = np.random.default_rng(seed)
     scale = 1 if space.dtype == np.float32 else 255
     steps = []
     ended = np.ones(NUM_ENVS, bool)
-    for _ in range(count + 1):
+    for number in range(count + 1):
         valid = ~ended
         terminated = valid & (random.random(NUM_ENVS) < 0.1)
         truncated = valid & ~terminated & (random.random(NUM_ENVS) < 0.1)
+        if number == cut:
+            truncated = ~terminated  # also where the step was a reset step
         observations = (random.random((NUM_ENVS, *space.shape)) * scale).astype(space.dtype)
         rewards = np.where(valid, random.normal(size=NUM_ENVS), 0).astype(np.float32)
         steps.append(Step(observations, rewards, terminated, truncated, valid))
@@ -437,11 +442,11 @@ def test_building_a_learner_leaves_the_global_generator_alone():
 @pytest.mark.parametrize("rows", [5, 2, 0], ids=["full", "begun", "just cleared"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_restored_learner_goes_on_bit_for_bit(kind: str, rows: int):
-    steps = random_steps(60)
-    interrupted = learner(KINDS[kind])
     done = 20 + rows  # the rollout is learnt from when the next row begins
     if rows == 0:
         done = 26
+    steps = random_steps(60, cut=done)
+    interrupted = learner(KINDS[kind])
     feed(interrupted, steps[: done + 1])
     state = copy.deepcopy(interrupted.state_dict())
     before = interrupted.updates
@@ -493,6 +498,7 @@ def test_learning_comes_between_acting_and_observing():
         ({"learning_rate": -1e-3}, "learning_rate must be positive, got -0.001"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
         ({"learning_rate_end": -1e-3}, "learning_rate_end must be at least 0"),
+        ({"learning_rate_steps": -1}, "learning_rate_steps must be at least 0, got -1"),
         ({"adam_epsilon": 0.0}, "adam_epsilon must be positive"),
         ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive"),
         ({"huber_kappa": 0.0}, "huber_kappa must be positive or None, got 0.0"),

@@ -330,6 +330,31 @@ def test_environments_can_explore_by_different_shares():
     np.testing.assert_array_equal(choices[:, 1:], expected[:, 1:])
 
 
+def test_noisy_layers_explore():
+    observations = random_steps(1)[0].observations
+
+    def choices(sigma0: float) -> set[tuple[int, ...]]:
+        network = replace(LSTM, noisy=True, noisy_sigma0=sigma0)
+        algorithm = learner(config(network=network, epsilon=NEVER))
+        return {tuple(algorithm.act(observations).tolist()) for _ in range(30)}
+
+    assert len(choices(0.0)) == 1
+    assert len(choices(3.0)) > 3
+
+
+@pytest.mark.parametrize("part", ["dropout", "noise"])
+def test_targets_are_valued_with_noise_but_without_dropout(part: str):
+    network = replace(LSTM, noisy=True) if part == "noise" else replace(LSTM, dropout=0.5)
+    algorithm = learner(config(network=network, epsilon=NEVER, target_update_every=10**6))
+    observations = torch.ones(1, 3)
+    steps = random_steps(40)
+    feed(algorithm, steps[:21])
+    before = algorithm.target(observations)
+    assert torch.equal(algorithm.target(observations), before)
+    feed(algorithm, steps[20:])  # which draws noise anew
+    assert torch.equal(algorithm.target(observations), before) == (part == "dropout")
+
+
 def test_a_mirrored_sequence_is_whole_and_begins_with_a_clear_state():
     mirror = Symmetry(False, True, actions=(1, 0, 2))
     chosen = config(network=replace(LSTM, torso="compact", dense_size=8), symmetries=(mirror,))
@@ -541,13 +566,17 @@ def test_rewards_that_overflow_the_loss_stop_learning():
         ({"trace_length": 0}, "trace_length must be at least 1, got 0"),
         ({"trace_period": 0}, "trace_period must be at least 1, got 0"),
         ({"trace_period": 5}, "a trace_period of 5 leaves rows between traces of 4 out"),
-        ({"burn_in": 5}, "a trace_length of 4 .* with a burn_in of 5 it must be at least that"),
-        ({"n_step": 5}, "a trace_length of 4 .* with a n_step of 5 it must be at least that"),
+        (
+            {"burn_in": 5},
+            "trace_length 4 is shorter than burn_in 5: lengthen .* or shorten burn_in",
+        ),
+        ({"n_step": 5}, "trace_length 4 is shorter than n_step 5: lengthen .* or shorten n_step"),
         ({"target_update_every": 0}, "target_update_every must be at least 1"),
         ({"replay_capacity": 0}, "replay_capacity must be at least 1"),
         ({"samples_per_step": 0.0}, "samples_per_step must be positive"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
         ({"learning_rate_end": -1e-3}, "learning_rate_end must be at least 0"),
+        ({"learning_rate_steps": -1}, "learning_rate_steps must be at least 0, got -1"),
         ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive"),
         ({"l2": -0.1}, "l2 must be at least 0"),
         ({"priority_exponent": 1.1}, "priority_exponent must be in .* got 1.1"),
@@ -581,6 +610,16 @@ def test_a_replay_just_large_enough_for_a_batch_is_learnt_from():
     feed(algorithm, [step] * 50)
     # From row 14 on, when the second sequences are there, 8 of the 32 samples of an update a row.
     assert algorithm.updates == (50 - 1 - 11 + 1) * 8 // 32
+
+
+def test_what_was_not_acted_on_is_not_remembered():
+    algorithm = learner(config())
+    first, second, third = random_steps(2)
+    algorithm.act(first.observations)
+    algorithm.observe(second)
+    with pytest.raises(AssertionError, match="act comes before observe"):
+        algorithm.observe(third)
+    assert algorithm.replay.rows_written == 1
 
 
 def test_continuous_actions_are_refused():
