@@ -374,7 +374,10 @@ class PPO:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken. Raises ValueError where it is of another configuration."""
+        """Go on where `state` was taken.
+
+        Raises ValueError, or RuntimeError from PyTorch, where it is of another configuration.
+        """
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._rollout.load_state_dict(state["rollout"])

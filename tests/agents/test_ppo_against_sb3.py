@@ -1,7 +1,8 @@
-"""An update of PPO or A2C leaves the weights that Stable-Baselines3's leaves."""
+"""PPO and A2C beside Stable-Baselines3's: their defaults, weights and metrics of an update."""
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -161,8 +162,11 @@ def learnt_by_them(
     actions: np.ndarray,
     passes: list[np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
-) -> dict[str, Tensor]:
-    """Their weights after an update: from `weights`, by `actions`, in the order of `passes`."""
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Their weights after an update, and what they tell of it.
+
+    From `weights`, by `actions`, in the order of `passes`.
+    """
     own = theirs.policy.state_dict()
     assert weights.keys() <= own.keys()
     theirs.policy.load_state_dict(own | weights)
@@ -177,7 +181,7 @@ def learnt_by_them(
         patch.setattr(np.random, "randint", lambda count: 0)  # where recurrent passes begin
         theirs.learn(STEPS * NUM_ENVS)
     assert next(drawn, None) is None
-    return theirs.policy.state_dict()
+    return theirs.policy.state_dict(), theirs.logger.name_to_value
 
 
 SETTINGS: dict[str, Any] = dict(
@@ -227,9 +231,7 @@ def their_algorithm(kind: str, envs: DummyVecEnv) -> OnPolicyAlgorithm:
 
 @pytest.mark.parametrize("actions", [FOUR, ARM], ids=["discrete", "continuous"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_update_leaves_their_weights(
-    kind: str, actions: gym.Space, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_update_is_theirs(kind: str, actions: gym.Space, monkeypatch: pytest.MonkeyPatch):
     ours = learnt_by_us(config(kind), actions, monkeypatch)
     if kind != "a2c":
         assert 0.05 < ours.metrics["clip_fraction"] < 0.9
@@ -242,7 +244,7 @@ def test_an_update_leaves_their_weights(
         for first in range(0, len(ours.minibatches), a_pass)
     ]
     assert all(sorted(rows) == list(range(STEPS * NUM_ENVS)) for rows in passes)
-    theirs = learnt_by_them(
+    theirs, told = learnt_by_them(
         their_algorithm(
             kind, DummyVecEnv([partial(Lane, number, actions) for number in range(NUM_ENVS)])
         ),
@@ -255,3 +257,53 @@ def test_an_update_leaves_their_weights(
         if kind != "recurrent" or "value" not in name:
             assert (weights - ours.before[name]).abs().max() > 3e-3
         torch.testing.assert_close(theirs[names[name]], weights, rtol=0, atol=3e-7, msg=name)
+    expected = {
+        "value_loss": told["train/value_loss"],
+        "entropy": -told["train/entropy_loss"],
+        "explained_variance": told["train/explained_variance"],
+    }
+    if kind != "a2c":  # whose loss is another number there, with the same gradient
+        expected["policy_loss"] = told["train/policy_gradient_loss"]
+        expected["clip_fraction"] = told["train/clip_fraction"]
+    metrics = {name: float(ours.metrics[name]) for name in expected}
+    assert metrics == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(PPOConfig(), StableBaselinesPPO), (a2c(), A2C)], ids=["ppo", "a2c"]
+)
+def test_the_defaults_are_theirs(ours: PPOConfig, theirs: type[Any]):
+    # A2C has no such settings: it passes over everything at once, and only once.
+    defaults = dict(
+        n_epochs=1, batch_size=None, clip_range=None, clip_range_vf=None, target_kl=None
+    )
+    signature = inspect.signature(theirs).parameters
+    defaults |= {name: parameter.default for name, parameter in signature.items()}
+    settings = {
+        "n_steps": ours.rollout_length,
+        "n_epochs": ours.epochs,
+        "batch_size": ours.minibatch_size,
+        "gamma": ours.discount,
+        "gae_lambda": ours.trace_decay,
+        "clip_range": ours.clip_range,
+        "clip_range_vf": ours.clip_value_range,
+        "normalize_advantage": ours.standardise_advantages,
+        "ent_coef": ours.entropy_weight,
+        "vf_coef": ours.value_weight,
+        "max_grad_norm": ours.max_gradient_norm,
+        "target_kl": ours.target_kl,
+    }
+    assert settings == {name: defaults[name] for name in settings}
+
+    algorithm = learner(ours, ARM)
+    stable = theirs("MlpPolicy", DummyVecEnv([partial(Lane, 0, ARM)]), device="cpu").policy
+    assert type(algorithm.optimizer) is type(stable.optimizer)
+    for name in ("lr", "eps", "betas", "alpha"):
+        found = algorithm.optimizer.defaults.get(name)
+        assert found == stable.optimizer.defaults.get(name), name
+    weights = {their_name(name, False): w for name, w in algorithm.policy.named_parameters()}
+    shapes = {name: w.shape for name, w in stable.named_parameters()}
+    assert {name: w.shape for name, w in weights.items()} == shapes
+    assert torch.equal(weights["log_std"], stable.log_std)
+    assert stable.activation_fn is nn.Tanh
+    assert ours.network.activation == "tanh"
