@@ -1,1 +1,1 @@
-"""Data-centre cooling: a batched plant of servers, hall, air handlers, chilled water and weather."""
+"""Data-centre cooling: a batched plant of servers, hall, air handlers and chilled water."""
