@@ -55,9 +55,15 @@ class Memory(nn.Module):
         starts: (time, batch) bool, True where features are the first of an episode: the state is
         cleared before them. Returns outputs (time, batch, feature_size), and the state after the
         last.
-        Raises ValueError where the state is not one of this memory for a batch of this size.
+        Raises ValueError where the state is not one of this memory for a batch of this size, or
+        `starts` has another shape.
         """
         batch = features.shape[1]
+        if starts is not None and starts.shape != features.shape[:2]:
+            raise ValueError(
+                f"starts of shape {tuple(starts.shape)} do not fit: a batch of {batch} over "
+                f"{len(features)} times needs {tuple(features.shape[:2])}"
+            )
         state = self.initial_state(batch) if state is None else self.checked_state(state, batch)
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()

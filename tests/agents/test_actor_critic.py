@@ -26,6 +26,7 @@ MLP = NetworkConfig(torso="mlp", hidden_sizes=(16, 8), activation="tanh")
 COMPACT = NetworkConfig(torso="compact", dense_size=16)
 LSTM = replace(MLP, memory="lstm", memory_size=6)
 GRU = replace(MLP, memory="gru", memory_size=6)
+SKIP = replace(GRU, memory_skip=True)
 
 
 def actor_critic(
@@ -180,7 +181,7 @@ def test_the_generator_decides_what_is_explored():
 # Memory
 
 
-@pytest.mark.parametrize("network", [LSTM, GRU, MLP])
+@pytest.mark.parametrize("network", [LSTM, GRU, SKIP, MLP])
 def test_unrolling_is_acting_step_by_step(network: NetworkConfig):
     policy = actor_critic(network=network)
     observations = samples(6, 3)
@@ -243,11 +244,17 @@ def test_networks_that_do_not_fit_are_refused(network, shared: bool, complaint: 
         actor_critic(network=network, shared_torso=shared)
 
 
-def test_a_state_of_another_batch_is_refused():
-    policy = actor_critic(network=LSTM)
-    _, state = policy.act(samples(3))
-    with pytest.raises(ValueError, match="recurrent state of shapes"):
-        policy.act(samples(2), state)
+@pytest.mark.parametrize("method", ["act", "explore", "values"])
+@pytest.mark.parametrize(
+    ("other", "batch"),
+    [(LSTM, 3), (LSTM, 1), (GRU, 2), (replace(LSTM, memory_size=5), 2)],
+    ids=["another batch", "one", "another kind", "another size"],
+)
+def test_a_state_that_does_not_fit_is_refused(other: NetworkConfig, batch: int, method: str):
+    _, state = actor_critic(network=other).act(samples(batch))
+    wanted = r"does not fit: this policy's lstm over a batch of 2 needs \[\(2, 6\), \(2, 6\)\]"
+    with pytest.raises(ValueError, match=wanted):
+        getattr(actor_critic(network=LSTM), method)(samples(2), state)
 
 
 @pytest.mark.parametrize("method", ["act", "explore", "values"])

@@ -149,6 +149,12 @@ def test_a_state_is_exact_under_autocast_as_well(kind: Kind):
     assert torch.equal(outputs, expected)
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (21, 4), (20, 1)])
+def test_starts_that_do_not_fit_are_refused(shape: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"starts of shape .* do not fit: .* needs \(20, 4\)"):
+        memory("lstm")(torch.randn(20, 4, 5), None, torch.zeros(shape, dtype=torch.bool))
+
+
 def test_clearing_touches_what_starts_alone():
     state = (torch.ones(3, 2), torch.full((3, 2), 5.0))
     hidden, cell = cleared(state, torch.tensor([False, True, False]))
@@ -178,8 +184,9 @@ def observations(count: int, batch: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_acting_step_by_step_gives_the_values_of_the_whole_trace(kind: Kind):
-    policy = q_policy(kind, dueling=True)
+@pytest.mark.parametrize("skip", [False, True])
+def test_acting_step_by_step_gives_the_values_of_the_whole_trace(kind: Kind, skip: bool):
+    policy = q_policy(kind, dueling=True, memory_skip=skip)
     seen = torch.from_numpy(observations(30, 4))
     starts = torch.rand(30, 4) < 0.1
     with torch.no_grad():
