@@ -70,7 +70,7 @@ class ActorCriticNetwork(nn.Module):
             None if shared_torso else make_torso(config, observation_space, generator=generator)
         )
         self.memory = make_memory(config, self.torso.feature_size, generator=generator)
-        features = (self.memory or self.torso).feature_size
+        features = self.torso.feature_size if self.memory is None else self.memory.size
         self.value_head = nn.Linear(features, 1)
         self.action_head = nn.Linear(features, action_outputs)
         # With hardly any weight the first actions are drawn as from no knowledge (Stable-Baselines3

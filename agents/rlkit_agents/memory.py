@@ -24,16 +24,11 @@ class Memory(nn.Module):
     Computes in float32 under autocast as well: rounding errors would build up in its state.
     """
 
-    def __init__(
-        self, kind: Literal["lstm", "gru"], in_features: int, size: int, *, skip: bool = False
-    ) -> None:
-        """size: units of the layer. skip: hand the features on as well, before what it gives."""
+    def __init__(self, kind: Literal["lstm", "gru"], in_features: int, size: int) -> None:
+        """size: units of the layer, and features that come out."""
         super().__init__()
         self.kind = kind
         self.size = size
-        self.skip = skip
-        self.feature_size = in_features + size if skip else size
-        """Features that come out."""
         self.recurrent = (nn.LSTM if kind == "lstm" else nn.GRU)(in_features, size)
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
@@ -53,8 +48,7 @@ class Memory(nn.Module):
 
         features: (time, batch, in_features). state: that before the first features, zeros if None.
         starts: (time, batch) bool, True where features are the first of an episode: the state is
-        cleared before them. Returns outputs (time, batch, feature_size), and the state after the
-        last.
+        cleared before them. Returns outputs (time, batch, size) and the state after the last.
         Raises ValueError where the state is not one of this memory for a batch of this size, or
         `starts` has another shape.
         """
@@ -73,8 +67,7 @@ class Memory(nn.Module):
                     state = cleared(state, starts[first])
                 output, state = self._run(features[first:stop], state)
                 outputs.append(output)
-        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        return (torch.cat((features, output), 2) if self.skip else output), state
+        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)), state
 
     def _run(
         self, features: Tensor, state: tuple[Tensor, ...]

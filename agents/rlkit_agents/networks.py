@@ -74,10 +74,6 @@ class NetworkConfig:
     memory_size: int = 256
     """Units of the recurrent layer; 512 in R2D2 (Kapturowski et al. 2019)."""
 
-    memory_skip: bool = False
-    """Give the head what the torso sees beside what the memory gives, as R2D2 does not: what needs
-    no memory is then learnt without it."""
-
     def __post_init__(self) -> None:
         torsos = (*CONVOLUTIONS, "impala", "mlp")
         if self.torso not in torsos:
@@ -355,7 +351,7 @@ def make_memory(
     """Build and initialise the memory over `in_features` of a torso; None where there is none."""
     if config.memory == "none":
         return None
-    memory = Memory(config.memory, in_features, config.memory_size, skip=config.memory_skip)
+    memory = Memory(config.memory, in_features, config.memory_size)
     initialise(memory, config.initialisation, generator=generator)
     return memory
 
@@ -383,7 +379,7 @@ class QNetwork(nn.Module):
         self.torso = make_torso(config, observation_space, generator=generator)
         self.memory = make_memory(config, self.torso.feature_size, generator=generator)
         self.head = QHead(
-            (self.memory or self.torso).feature_size,
+            self.torso.feature_size if self.memory is None else self.memory.size,
             num_actions,
             atoms,
             dueling=config.dueling,

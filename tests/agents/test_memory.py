@@ -49,20 +49,6 @@ def step(of: Memory, features: Tensor, state: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_skip_hands_the_features_on_before_what_the_memory_gives(kind: Kind):
-    plain, skipping = memory(kind), Memory(kind, 5, 7, skip=True)
-    skipping.load_state_dict(plain.state_dict())
-    features = torch.randn(20, 4, 5)
-    starts = torch.rand(20, 4) < 0.1
-    outputs, state = plain(features, None, starts)
-    both, state_beside = skipping(features, None, starts)
-    assert (plain.feature_size, skipping.feature_size) == (7, 12)
-    assert torch.equal(both, torch.cat((features, outputs), 2))
-    for part, beside in zip(state, state_beside, strict=True):
-        assert torch.equal(part, beside)
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
 def test_a_trace_equals_stepping_one_by_one(kind: Kind, share: float):
     of = memory(kind)
