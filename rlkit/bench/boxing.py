@@ -6,10 +6,8 @@ All contestants take turns, window by window, in one process; what is compared a
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -21,6 +19,7 @@ from rich.table import Table
 
 from rlkit.bench import peers
 from rlkit.bench.measured_training import MeasuredTraining
+from rlkit.bench.turns import Entry, Report, speed_table, take_turns
 from rlkit.configuration import to_json
 from rlkit.environments import for_evaluation
 from rlkit.evaluation import evaluate
@@ -32,8 +31,6 @@ from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 _PACKAGES = ("rlkit", "torch", "numpy", "gymnasium", "ale-py", "stable-baselines3")
 _EVALUATION_SEED = 1_000_003
-
-Report = Callable[[str], None]
 
 
 def run_benchmark(
@@ -62,9 +59,6 @@ def run_benchmark(
     report = on_progress or (lambda line: None)
     if not isinstance(recipe.environment, AtariProtocol):
         raise ValueError(f"this benchmark needs an Atari recipe, {recipe.name!r} is none")
-    for name, value in (("window_seconds", window_seconds), ("repeats", repeats)):
-        if value <= 0:
-            raise ValueError(f"{name} must be more than 0, got {value}")
     if minutes is not None and minutes <= 0:
         raise ValueError(f"minutes must be more than 0, got {minutes}")
     rows = _throughput(recipe, window_seconds, repeats, warm_up_steps, report)
@@ -87,15 +81,7 @@ def run_benchmark(
 
 def print_table(result: dict[str, Any], console: Console) -> None:
     """Show what `run_benchmark` gave."""
-    caption = f"{result['machine']['processor']}, {result['machine']['cores']} cores"
-    speeds = Table(title="Boxing: steps a second, median of windows", caption=caption)
-    speeds.add_column("what")
-    for column in ("steps/s", "lowest", "highest"):
-        speeds.add_column(column, justify="right")
-    for row in result["rows"]:
-        rates = (row["steps_per_second"], min(row["windows"]), max(row["windows"]))
-        speeds.add_row(row["name"], *(f"{rate:,.0f}" for rate in rates))
-    console.print(speeds)
+    console.print(speed_table("Boxing", result))
     if result["minutes"] is not None:
         _print_scores(result, console)
     ratios = result["ratios"]
@@ -168,31 +154,15 @@ def _throughput(
         for closable in (emulator, emulator_84, sb3_dqn, sb3_ppo):
             stack.callback(closable.close)
         size = f"{protocol.height}x{protocol.width}"
-        contestants = {
-            "emulator": (f"emulator alone, {size}", emulator, emulator.settings),
-            "emulator_84": ("emulator alone, 84x84", emulator_84, emulator_84.settings),
-            "sb3_dqn": (sb3_dqn.name, sb3_dqn, sb3_dqn.settings),
-            "sb3_ppo": (sb3_ppo.name, sb3_ppo, sb3_ppo.settings),
-            "rlkit": (f"rlkit, recipe {recipe.name}", ours, to_json(recipe)),
+        entries = {
+            "emulator": Entry(f"emulator alone, {size}", emulator, emulator.settings),
+            "emulator_84": Entry("emulator alone, 84x84", emulator_84, emulator_84.settings),
+            "sb3_dqn": Entry(sb3_dqn.name, sb3_dqn, sb3_dqn.settings),
+            "sb3_ppo": Entry(sb3_ppo.name, sb3_ppo, sb3_ppo.settings),
+            "rlkit": Entry(f"rlkit, recipe {recipe.name}", ours, to_json(recipe)),
         }
-        for name, contestant, _ in contestants.values():
-            report(f"warming up: {name}")
-            contestant.warm_up()
-        windows: dict[str, list[float]] = {key: [] for key in contestants}
-        for number in range(1, repeats + 1):
-            for key, (name, contestant, _) in contestants.items():
-                windows[key].append(contestant.window(window_seconds))
-                report(f"round {number} of {repeats}: {name}, {windows[key][-1]:,.0f} steps/s")
-        return {
-            key: {
-                "name": name,
-                "steps_per_second": statistics.median(windows[key]),
-                "windows": windows[key],
-                "settings": settings,
-                "score": None,
-            }
-            for key, (name, _, settings) in contestants.items()
-        }
+        rows = take_turns(entries, window_seconds, repeats, report)
+        return {key: {**row, "score": None} for key, row in rows.items()}
 
 
 def _add_scores(

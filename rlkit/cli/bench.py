@@ -17,7 +17,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
 
-Benchmark = Literal["boxing", "storage"]
+Benchmark = Literal["boxing", "agents", "storage"]
 """Each is a module of `rlkit.bench`."""
 
 
@@ -25,8 +25,9 @@ Benchmark = Literal["boxing", "storage"]
 class BenchOptions:
     """Run a benchmark, all contestants in turn in one process, and print a table.
 
-    boxing: training speed beside Stable-Baselines3 and the emulator's own limit. storage: memory
-    of a replay, time of a checkpoint and of an import.
+    boxing: training speed beside Stable-Baselines3 and the emulator's own limit. agents: that of
+    all algorithms, with and without memory. storage: memory of a replay, time of a checkpoint and
+    of an import.
     """
 
     name: Positional[Benchmark]

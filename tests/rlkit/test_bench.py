@@ -13,13 +13,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from rlkit.bench import boxing, peers, storage
+from rlkit.bench import agents, boxing, peers, storage
 from rlkit.bench.measured_training import MeasuredTraining
 from rlkit.environments import Environment, for_evaluation, make_envs
 from rlkit.evaluation import evaluate
 from rlkit.recipes import RECIPES, find_recipe
 from rlkit_agents.dqn import DQN
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.ppo_config import PPOConfig
 from rlkit_envs.atari import AtariProtocol
 
 PROTOCOL = AtariProtocol("boxing", height=42, width=42, max_frames=200, sticky_actions=0.1)
@@ -166,6 +167,63 @@ def test_our_evaluation_plays_a_peer_as_stable_baselines3_would():
     envs.close()
     evaluation = evaluate(policy, seen, 2, seed=1)
     assert evaluation.lengths == [50, 50]  # 200 frames, 4 a step
+
+
+def test_agents_with_memory_are_measured_like_those_without():
+    recipes = agents.measured_recipes()
+    for name in ("dqn-small", "ppo-small", "pqn-small"):
+        without, with_memory = recipes[name], recipes[f"{name}-memory"]
+        assert without.environment.frame_stack == 4  # pyright: ignore
+        assert replace(without.environment, frame_stack=1) == with_memory.environment  # pyright: ignore
+        assert without.num_envs == with_memory.num_envs
+        network = with_memory.algorithm.network  # pyright: ignore
+        assert network.memory == "lstm"
+        assert replace(network, memory="none") == without.algorithm.network  # pyright: ignore
+        if name != "dqn-small":  # whose like with memory is R2D2
+            algorithm = replace(with_memory.algorithm, network=without.algorithm.network)  # pyright: ignore
+            assert algorithm == without.algorithm
+    dqn, r2d2 = (recipes[name].algorithm for name in ("dqn-small", "dqn-small-memory"))
+    assert dqn.samples_per_step == r2d2.samples_per_step  # pyright: ignore
+
+
+def test_our_ppo_is_set_as_stable_baselines3s():
+    recipe = agents.measured_recipes()["ppo"]
+    config, theirs = recipe.algorithm, peers.PPO_SETTINGS
+    assert isinstance(config, PPOConfig)
+    assert recipe.num_envs == peers.PPO_ENVS
+    assert config.network.torso == "nature"
+    assert config.rollout_length == theirs["n_steps"]
+    assert config.epochs == theirs["n_epochs"]
+    assert config.minibatch_size == theirs["batch_size"]
+    assert config.clip_range_at(0) == theirs["clip_range"]
+    assert config.learning_rate_at(0) == theirs["learning_rate"]
+    assert config.clip_range_at(peers.TOTAL_TIMESTEPS) == 0
+    assert config.learning_rate_at(peers.TOTAL_TIMESTEPS) == 0
+    assert config.value_weight == theirs["vf_coef"]
+    assert config.entropy_weight == theirs["ent_coef"]
+
+
+def test_agents_reports_rates_and_ratios():
+    few = {
+        name: replace(RECIPE, name=name)
+        for name in agents.measured_recipes()
+        if name == "ppo" or name.startswith(("dqn", "ppo-small", "pqn-small"))
+    }
+    lines: list[str] = []
+    result = agents.run_benchmark(
+        recipes=few, window_seconds=0.02, repeats=3, warm_up_steps=40, on_progress=lines.append
+    )
+    assert json.loads(json.dumps(result)) == result
+    rate = {row["name"]: sorted(row["windows"])[1] for row in result["rows"]}
+    assert list(rate) == [*few, "Stable-Baselines3 PPO"]
+    assert result["ratios"] == {
+        "ppo_to_sb3_ppo": rate["ppo"] / rate["Stable-Baselines3 PPO"],
+        "dqn_with_memory_to_without": rate["dqn-small-memory"] / rate["dqn-small"],
+        "ppo_with_memory_to_without": rate["ppo-small-memory"] / rate["ppo-small"],
+        "pqn_with_memory_to_without": rate["pqn-small-memory"] / rate["pqn-small"],
+    }
+    assert any("round 3 of 3: dqn-small," in line for line in lines)
+    assert all(name in printed(agents.print_table, result) for name in rate)
 
 
 def test_a_training_stands_still_between_its_windows(tmp_path: Path):
