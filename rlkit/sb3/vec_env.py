@@ -170,19 +170,21 @@ class VectorEnvAsVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Raises AttributeError where there is none."""
+        chosen = self._chosen(indices)
         if attr_name == "render_mode":
-            return [self.envs.render_mode for _ in self._get_indices(indices)]
+            return [self.envs.render_mode for _ in chosen]
         if not self.has_attr(attr_name):
             raise AttributeError(f"{self.envs} has no attribute {attr_name!r}")
         if self._per_environment:
-            values = self._call(attr_name)
-            return [values[env] for env in self._get_indices(indices)]
+            # Not the attribute's own name, by which a method would be called.
+            values = self._call("get_wrapper_attr", attr_name)
+            return [values[env] for env in chosen]
         value = getattr(self.envs, attr_name)
-        return [value for _ in self._get_indices(indices)]
+        return [value for _ in chosen]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Raises ValueError where only a part of a natively vectorised environment is meant."""
-        chosen = set(self._get_indices(indices))
+        chosen = set(self._chosen(indices))
         whole = chosen == set(range(self.num_envs))
         if not self._per_environment:
             if not whole:
@@ -202,7 +204,7 @@ class VectorEnvAsVecEnv(VecEnv):
     ) -> list[Any]:
         """Raises ValueError where environments in other processes, or natively vectorised ones,
         cannot be called one by one."""
-        chosen = list(self._get_indices(indices))
+        chosen = self._chosen(indices)
         inner = self.envs.unwrapped
         if isinstance(inner, SyncVectorEnv):
             methods = [inner.envs[env].get_wrapper_attr(method_name) for env in chosen]
@@ -223,7 +225,7 @@ class VectorEnvAsVecEnv(VecEnv):
         self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
         """True for `Monitor`, whose work is done here; else known for a `SyncVectorEnv` only."""
-        chosen = self._get_indices(indices)
+        chosen = self._chosen(indices)
         inner = self.envs.unwrapped
         if issubclass(wrapper_class, Monitor):
             return [True for _ in chosen]
@@ -234,6 +236,10 @@ class VectorEnvAsVecEnv(VecEnv):
     def get_images(self) -> Sequence[np.ndarray | None]:
         images = self.envs.render()
         return [None] * self.num_envs if images is None else [np.asarray(i) for i in images]
+
+    def _chosen(self, indices: VecEnvIndices) -> list[int]:
+        """Numbers of environments, counted from 0. Raises IndexError where there are fewer."""
+        return [range(self.num_envs)[env] for env in self._get_indices(indices)]
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Sequence[Any]:
         return self.envs.unwrapped.call(name, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]

@@ -290,6 +290,10 @@ def test_attributes_and_methods_of_single_environments(make: Callable[[], Vector
         assert envs.get_attr("secret", indices=range(3)) == [1, 5, 1]
         envs.set_attr("secret", [7])
         assert envs.get_attr("secret", 2) == [[7]]
+        envs.set_attr("secret", 9, indices=-1)
+        assert envs.get_attr("secret") == [[7], [7], [7], 9]
+        with pytest.raises(IndexError):
+            envs.set_attr("secret", 5, indices=4)
         envs.set_attr("secret", 2)
         assert envs.env_method("scaled", factor=3) == [6] * 4
         assert envs.has_attr("action_masks")
@@ -297,6 +301,8 @@ def test_attributes_and_methods_of_single_environments(make: Callable[[], Vector
         with pytest.raises(AttributeError, match="nothing"):
             envs.get_attr("nothing")
         np.testing.assert_array_equal(envs.env_method("action_masks")[0], [False, True, True])
+        # As from the library's own environments, a method comes without having been called.
+        np.testing.assert_array_equal(envs.get_attr("action_masks", 0)[0](), [False, True, True])
         assert envs.env_is_wrapped(Monitor, [0, 2]) == [True, True]
         assert envs.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * 4
 
