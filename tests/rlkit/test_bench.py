@@ -39,6 +39,8 @@ RECIPE = replace(
     checkpoint_every=100,
 )
 
+ZOO_PPO = peers.PPO_SETTINGS | {"envs": peers.PPO_ENVS}  # which a fixture makes small
+
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -188,9 +190,9 @@ def test_agents_with_memory_are_measured_like_those_without():
 
 def test_our_ppo_is_set_as_stable_baselines3s():
     recipe = agents.measured_recipes()["ppo"]
-    config, theirs = recipe.algorithm, peers.PPO_SETTINGS
+    config, theirs = recipe.algorithm, ZOO_PPO
     assert isinstance(config, PPOConfig)
-    assert recipe.num_envs == peers.PPO_ENVS
+    assert recipe.num_envs == theirs["envs"]
     assert config.network.torso == "nature"
     assert config.rollout_length == theirs["n_steps"]
     assert config.epochs == theirs["n_epochs"]
