@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.data_center import psychrometrics
+from rlkit_envs.data_center.ring_noise import ring_noise
 from rlkit_envs.data_center.weather import (
-    STEP_S,
     STEPS_PER_DAY,
     STEPS_PER_YEAR,
     Weather,
@@ -218,9 +218,9 @@ def synthetic(climate: str | Climate, seed: int | np.random.SeedSequence) -> Wea
     else:
         label = "synthetic"
     generator = np.random.default_rng(seed)
-    shared = weather_systems(generator, _SYSTEM_HOURS, _SYSTEM_LAG_HOURS)
-    own = weather_systems(generator, _SYSTEM_HOURS, _SYSTEM_LAG_HOURS)
-    clouds = weather_systems(generator, _CLOUD_HOURS, _CLOUD_LAG_HOURS)
+    shared = ring_noise(generator, _SYSTEM_HOURS, _SYSTEM_LAG_HOURS)
+    own = ring_noise(generator, _SYSTEM_HOURS, _SYSTEM_LAG_HOURS)
+    clouds = ring_noise(generator, _CLOUD_HOURS, _CLOUD_LAG_HOURS)
 
     dry_bulb = annual_cycle(climate.dry_bulb_degc)
     dry_bulb += _winter_to_summer(climate.dry_bulb_sd_k) * (shared / _WITHIN_MONTH)
@@ -262,24 +262,6 @@ def annual_cycle(monthly: tuple[float, ...]) -> Array:
     means /= np.bincount(months)[:, np.newaxis]
     weights = np.linalg.lstsq(means, np.array(monthly), rcond=None)[0]
     return weights @ basis
-
-
-def weather_systems(generator: np.random.Generator, hours: float, lag_hours: float) -> Array:
-    """(STEPS_PER_YEAR,) Gaussian noise of mean 0 and variance 1 on a ring.
-
-    First-order autoregressive noise of a correlation time of `hours`, passed through a first-order
-    lag of `lag_hours` (together an AR(2) process). It is filtered in the frequency domain, so that
-    the end of the year runs on into its beginning.
-    """
-    frequency = np.exp(-2j * np.pi * np.arange(STEPS_PER_YEAR // 2 + 1) / STEPS_PER_YEAR)
-    response = np.ones_like(frequency)
-    for time_constant_hours in (hours, lag_hours):
-        response /= 1.0 - np.exp(-STEP_S / (3600.0 * time_constant_hours)) * frequency
-    power = np.abs(response) ** 2
-    # Of a real signal's spectrum all but the first and the last frequency stand for two.
-    variance = (2.0 * power.sum() - power[0] - power[-1]) / STEPS_PER_YEAR
-    white = np.fft.rfft(generator.standard_normal(STEPS_PER_YEAR))
-    return np.fft.irfft(white * response / np.sqrt(variance), STEPS_PER_YEAR)
 
 
 def _diurnal_cycle() -> Array:
