@@ -1,0 +1,63 @@
+"""Exact solutions of linear balances over a time step: end values and means.
+
+For x' = A x + f with constant A and f, the mean over a step h is x0 + h phi_2(hA)(A x0 + f) with
+phi_2(z) = (e^z - 1 - z) / z^2 (Hochbruck and Ostermann 2010, exponential integrators). The end is
+taken from the balance itself, x0 + h (A mean + f), so that storage and flows agree to rounding.
+"""
+
+import numpy as np
+
+from rlkit_envs.data_center.psychrometrics import Array
+
+_SMALL = 0.03
+"""Below it the closed forms lose digits, and a series of six terms has them all."""
+_SERIES = (1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320)
+
+
+def mean_weight(exponent: Array) -> Array:
+    """phi_2(z) = (e^z - 1 - z) / z^2 for z <= 0: 1/2 at 0, about -1/z far below."""
+    small = exponent > -_SMALL
+    far = np.where(small, -1.0, exponent)
+    weight = (np.expm1(far) - far) / (far * far)
+    if small.any():  # per row the same with or without the others
+        series = np.full_like(exponent, _SERIES[-1])
+        for coefficient in _SERIES[-2::-1]:
+            series = series * exponent + coefficient
+        weight = np.where(small, series, weight)
+    return weight
+
+
+def mean_weight_difference(slow: Array, fast: Array) -> Array:
+    """(phi_2(slow) - phi_2(fast)) / (slow - fast) for fast <= slow <= 0, also where they are equal.
+
+    By the recurrences of divided differences, from z phi_1 = e^z - 1 and z phi_2 = phi_1 - 1, each
+    divided by the larger exponent; by a series where both are small.
+    """
+    small = fast > -_SMALL
+    far = np.where(small, -1.0, fast)
+    near = np.where(small, 0.0, slow)
+    gap = far - near
+    touching = gap > -1e-300
+    safe_gap = np.where(touching, -1.0, gap)
+    # Divided difference of exp; expm1 keeps it exact however close the exponents are.
+    exponential = np.where(touching, 1.0, np.expm1(gap) / safe_gap) * np.exp(near)
+    at_rest = near > -1e-300
+    safe_near = np.where(at_rest, -1.0, near)
+    growth = np.where(at_rest, 1.0, np.expm1(near) / safe_near)
+    difference = (exponential - growth) / far
+    difference = (difference - mean_weight(near)) / far
+    if small.any():
+        power, series = np.ones_like(slow), np.zeros_like(slow)
+        fast_power = np.ones_like(fast)
+        for coefficient in _SERIES[1:]:
+            series = series + coefficient * power
+            fast_power = fast_power * fast
+            power = power * slow + fast_power
+        difference = np.where(small, series, difference)
+    return difference
+
+
+def linear_mean(start: Array, rate_per_s: Array, forcing: Array, step_s: float) -> Array:
+    """Mean over a step of x' = forcing - rate x, for a rate of 0 or more."""
+    exponent = -step_s * rate_per_s
+    return start + step_s * mean_weight(exponent) * (forcing - rate_per_s * start)
