@@ -14,6 +14,7 @@ from rlkit.cli.options import is_named, parse
 from rlkit.cli.running import carry_out
 from rlkit.recipes import RECIPES, Recipe, find_recipe, with_algorithm
 from rlkit.run_folder import Run, RunError
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.training import train
 
 _USAGE = (
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
             recipe = with_algorithm(recipe, algorithm)
         command += f" --algorithm {algorithm}"
     parsed = parse(TrainOptions, options, command, default=TrainOptions(recipe))
-    recipe = with_named_budget(parsed.recipe, options)
+    recipe = with_named_budget(_with_other_settings(parsed.recipe, recipe), options)
     try:
         return carry_out(lambda callbacks: train(recipe, runs=parsed.runs, callbacks=callbacks))
     except RunError as error:
@@ -60,6 +61,15 @@ def with_named_budget(recipe: Recipe, options: Sequence[str]) -> Recipe:
         if minutes and not steps:
             return replace(recipe, steps=None)
     return recipe
+
+
+def _with_other_settings(parsed: Recipe, start: Recipe) -> Recipe:
+    """The parsed recipe with the settings, of another library's algorithm, that `start` has and the
+    user did not name."""
+    match parsed.algorithm, start.algorithm:
+        case StableBaselinesConfig() as named, StableBaselinesConfig() as before:
+            return replace(parsed, algorithm=named.over(before))
+    return parsed
 
 
 def _named_algorithm(arguments: Sequence[str]) -> tuple[str | None, Sequence[str]]:

@@ -7,6 +7,7 @@ learnt, and saved: as tensors, arrays and numbers, so that it goes on bit for bi
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
+from stable_baselines3.common.type_aliases import TrainFreq
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlkit.policy_file import space_to_json
@@ -82,6 +84,13 @@ class StableBaselines:
             )
         alias = policy_alias(config, seen_space(observation_space))
         self.model = _built(config, alias, with_known_images(envs), action_space, seed, device)
+        frequency = getattr(self.model, "train_freq", None)
+        by_episodes = isinstance(frequency, TrainFreq) and frequency.unit.value == "episode"
+        if by_episodes and envs.num_envs > 1:
+            raise ValueError(
+                f"{config.name} counts train_freq in episodes of one environment only, got "
+                f"num_envs {envs.num_envs}"
+            )
         # The library would read the progress off a budget of steps, which it does not know here.
         self.model._update_current_progress_remaining = self._follow_schedules
         self._logger = Logger(None, [])
@@ -260,7 +269,8 @@ def _built(
     try:
         return algorithm_class(config.name)(alias, envs, seed=seed, device=device, **arguments)  # pyright: ignore[reportCallIssue]
     except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
+        # "only supports Box", where the library writes <class 'gymnasium.spaces.box.Box'>.
+        reason = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", " ".join(str(error).split()))
         raise ValueError(f"{config.name} with these settings: {reason}") from error
 
 

@@ -49,12 +49,19 @@ def check_name(name: str) -> None:
     raise ValueError(f"no algorithm of Stable-Baselines3 is called {name!r}; {hint}")
 
 
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+
+
 def _parsed(arguments: list[str]) -> dict[str, Any]:
     settings = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals:
             raise ValueError(f"a setting is written NAME=VALUE, not {argument!r}")
+        if value in _PYTHON_WORDS:
+            raise ValueError(
+                f"values are JSON: write {name}={_PYTHON_WORDS[value]}, not {argument}"
+            )
         try:
             settings[name] = json.loads(value)
         except ValueError:

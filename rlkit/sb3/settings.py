@@ -9,7 +9,8 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 import gymnasium as gym
 import numpy as np
@@ -69,6 +70,18 @@ _CLASSES: dict[str, dict[str, type]] = {
     },
 }
 """Names for the classes that stand in `policy_kwargs`."""
+
+_KINDS: dict[Any, tuple[str, tuple[Any, ...]]] = {
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    bool: ("true or false", (bool,)),
+    str: ("text", (str,)),
+    tuple: ("a list", (list,)),
+    dict: ("an object of names and values", (dict,)),
+    Callable: ("like lin_0.1", (Callable,)),
+    NoneType: ("null", (NoneType,)),
+}
+"""What an argument's annotation says -> the plain data for it, in words, and as `_kind` tells."""
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
@@ -131,13 +144,15 @@ def constructor_arguments(config: StableBaselinesConfig, action_space: gym.Space
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
             raise ValueError(f"{config.name} has no setting {name!r}; {hint}")
+        if name in parameters:
+            _check_kind(name, config.settings[name], parameters[name].annotation)
     arguments: dict[str, Any] = {"learning_rate": _learning_rate(config)}
     for name, value in config.settings.items():
         if name == "policy_kwargs":
             value = policy_arguments(value)
         elif name == "train_freq" and isinstance(value, list):
             value = tuple(value)
-        elif isinstance(value, str) and value.startswith("lin_"):
+        elif _kind(value) is Callable:
             value = _falling(name, value)
         arguments[name] = value
     noise = {name: arguments.pop(name, None) for name in ("noise_type", "noise_std")}
@@ -173,6 +188,20 @@ def plain_policy_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
             names = {known: text for text, known in _CLASSES.get(name, {}).items()}
             plain[name] = names.get(value, value) if isinstance(value, type) else value
     return plain
+
+
+def _kind(plain: Any) -> Any:
+    """The type, exactly: Python counts bools among the numbers. Callable for a schedule."""
+    return Callable if isinstance(plain, str) and plain.startswith("lin_") else type(plain)
+
+
+def _check_kind(name: str, value: Any, annotation: Any) -> None:
+    """The library itself would notice while it learns, or take the text "no" for true."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    origins = [get_origin(kind) or kind for kind in kinds]
+    if all(kind in _KINDS and _kind(value) not in _KINDS[kind][1] for kind in origins):
+        wanted = " or ".join(_KINDS[kind][0] for kind in origins)
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
 def _learning_rate(config: StableBaselinesConfig) -> float | Callable[[float], float]:

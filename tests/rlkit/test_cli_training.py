@@ -493,8 +493,6 @@ def disk_of_its_own(folder: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-# TensorBoard's writing thread reports the full disk by itself as well.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_disk_that_fills_up_stops_the_training_until_there_is_room(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -585,6 +583,19 @@ def test_another_algorithm_trains_in_the_same_world(named: tuple[str, ...], tmp_
     assert replace(only_run(tmp_path / "again").recipe(), steps=512) == recipe
 
 
+def test_settings_that_are_not_named_stay_as_they_were(tmp_path: Path):
+    command = ("train", "cartpole", f"--runs={tmp_path}", "--steps=64", "--evaluation.every=0")
+    quick = ("--learner-threads=1", "--evaluation.final-episodes=0", "--evaluation.episodes=1")
+    settings = ("--algorithm.settings", "batch_size=32", "n_steps=8")
+    assert main([*command, *quick, "--algorithm=sb3:PPO", *settings]) == 0
+    first = only_run(tmp_path)
+    again = ("train", "--from", str(first.path), f"--runs={tmp_path / 'again'}")
+    assert main([*again, "--algorithm.settings", "n_epochs=2", "batch_size=16"]) == 0
+    algorithm = only_run(tmp_path / "again").recipe().algorithm
+    assert isinstance(algorithm, StableBaselinesConfig)
+    assert algorithm.settings == {"batch_size": 16, "n_steps": 8, "n_epochs": 2}
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -592,6 +603,10 @@ def test_another_algorithm_trains_in_the_same_world(named: tuple[str, ...], tmp_
         (("--algorithm", "--steps=9"), "--algorithm needs a name"),
         (("--algorithm=ppp",), "no algorithm is called 'ppp'; did you mean ppo"),
         (("--algorithm=sb3:SAC",), "recipe 'cartpole-sb3-SAC' cannot be trained: "),
+        (
+            ("--algorithm=sb3:PPO", "--algorithm.settings", "use_sde=False"),
+            "write use_sde=false, not use_sde=False",
+        ),
         (("--algorithm=ppo", "--algorithm.batch-size=2"), "unrecognized options: --algorithm.bat"),
     ],
 )

@@ -105,11 +105,13 @@ def test_settings_on_a_command_line_change_only_themselves(capsys: pytest.Captur
     assert found.settings["policy_kwargs"] == {"net_arch": [8]}
     assert found.settings["gamma"] == 0.9
     assert found.learning_rate == 0.1
-    with pytest.raises(SystemExit):
-        parsed("--algorithm.settings", "n_steps")
-    assert "a setting is written NAME=VALUE, not 'n_steps'" in " ".join(
-        capsys.readouterr().err.replace("│", " ").split()
-    )
+    for mistake, complaint in (
+        ("n_steps", "a setting is written NAME=VALUE, not 'n_steps'"),
+        ("use_sde=False", "values are JSON: write use_sde=false, not use_sde=False"),
+    ):
+        with pytest.raises(SystemExit):
+            parsed("--algorithm.settings", mistake)
+        assert complaint in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 # What the library gets
@@ -205,16 +207,25 @@ def test_what_training_starts_from_is_what_the_algorithm_takes(name: str):
         ("sb3:PPO", CARTPOLE, {"noise_std": 3}, "has no setting 'noise_std'"),
         ("sb3:PPO", CARTPOLE, {"seed": 3}, "--seed"),
         ("sb3:PPO", CARTPOLE, {"learning_rate": 3}, "--algorithm.learning-rate"),
-        ("sb3:PPO", CARTPOLE, {"n_steps": "many"}, "sb3:PPO with these settings"),
+        ("sb3:PPO", CARTPOLE, {"n_steps": "many"}, "n_steps must be a whole number, got 'many'"),
+        ("sb3:PPO", CARTPOLE, {"n_steps": 64.0}, "n_steps must be a whole number, got 64.0"),
+        ("sb3:PPO", CARTPOLE, {"gamma": "high"}, "gamma must be a number, got 'high'"),
+        ("sb3:PPO", CARTPOLE, {"gamma": None}, "gamma must be a number, got None"),
+        ("sb3:PPO", CARTPOLE, {"gamma": True}, "gamma must be a number, got True"),
+        ("sb3:PPO", CARTPOLE, {"use_sde": "no"}, "use_sde must be true or false, got 'no'"),
+        ("sb3:PPO", CARTPOLE, {"clip_range": [1]}, "must be a number or like lin_0.1, got [1]"),
+        ("sb3:PPO", CARTPOLE, {"batch_size": 1}, "sb3:PPO with these settings"),
+        ("sb3:DQN", CARTPOLE, {"train_freq": "1"}, "must be a whole number or a list, got '1'"),
+        ("sb3:DQN", CARTPOLE, {"train_freq": [1, "episode"]}, "of one environment only, got num_"),
         ("sb3:PPO", CARTPOLE, {"clip_range": "lin_x"}, "must be a number or like lin_0.1"),
         ("sb3:PPO", CARTPOLE, {"policy_kwargs": {"activation_fn": "os.system"}}, "unknown act"),
         ("sb3:PPO", CARTPOLE, {"policy_kwargs": {"nett": 1}}, "nett"),
-        ("sb3:PPO", CARTPOLE, {"policy_kwargs": [1]}, "an object of names and values, got [1]"),
+        ("sb3:PPO", CARTPOLE, {"policy_kwargs": [1]}, "names and values or null, got [1]"),
         ("sb3:PPO", CARTPOLE, {"n_steps": 960}, "rollouts of 1920 steps, more than the budget"),
         ("sb3:SAC", PENDULUM, {"noise_type": "pink", "noise_std": 1}, "noise_type must be normal"),
         ("sb3:SAC", PENDULUM, {"noise_type": "normal"}, "noise_std must be a number"),
-        ("sb3:SAC", CARTPOLE, {}, "Discrete"),
-        ("sb3:DQN", PENDULUM, {}, "Box"),
+        ("sb3:SAC", CARTPOLE, {}, "only supports (Box,) as action spaces but Discrete(2) was"),
+        ("sb3:DQN", PENDULUM, {}, "only supports (Discrete,) as action spaces but Box(-2.0, 2.0,"),
         ("sb3:DQN", GymnasiumEnvironment("Nope-v1"), {}, "Nope"),
         ("sb3-contrib:MaskablePPO", CARTPOLE, {}, "a method action_masks() -> bool"),
         ("sb3-contrib:CrossQ", AtariProtocol(), {}, "no network for images; it has MlpPolicy"),
