@@ -2,8 +2,8 @@
 each action is.
 
 A policy tells by methods that it may or may not have, so that any kind, of any library, can be
-asked: `q_values` of value-based ones; `unroll` and `values` of actor-critics. With memory they take
-the recurrent state after the observations.
+asked: `outlook`, which answers for itself; `q_values` of value-based ones; `unroll` and `values` of
+actor-critics. With memory they take the recurrent state after the observations.
 """
 
 from __future__ import annotations
@@ -46,19 +46,21 @@ def outlook_of(policy: Policy, observations: Tensor, state: State) -> Outlook:
     Computes as `policy.act` does, so that a greedy action is the one with the highest number here.
     """
     told: Any = policy
+    if hasattr(policy, "outlook"):
+        return told.outlook(observations, state)
     if hasattr(policy, "q_values"):
         past = () if state is None else (state,)  # only policies with memory know a state
-        return Outlook(q_values=_array(told.q_values(observations, *past)))
+        return Outlook(q_values=as_array(told.q_values(observations, *past)))
     if hasattr(policy, "unroll") and hasattr(policy, "values"):
         outputs, values, _ = told.unroll(observations.unsqueeze(0), state)
         value = float(values)
         if isinstance(policy.action_space, gym.spaces.Discrete):
-            return Outlook(value=value, probabilities=_array(torch.softmax(outputs[0], -1)))
+            return Outlook(value=value, probabilities=as_array(torch.softmax(outputs[0], -1)))
         deviations = told.network.log_standard_deviation.exp().unsqueeze(0)
-        return Outlook(value=value, gaussian=(_array(outputs[0]), _array(deviations)))
+        return Outlook(value=value, gaussian=(as_array(outputs[0]), as_array(deviations)))
     return Outlook()
 
 
-def _array(of_one: Tensor) -> np.ndarray:
-    """(1, n) on any device as (n,) float32."""
+def as_array(of_one: Tensor) -> np.ndarray:
+    """(1, n), of any type, on any device, as (n,) float32."""
     return of_one[0].detach().float().cpu().numpy()

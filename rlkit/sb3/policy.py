@@ -14,7 +14,9 @@ import gymnasium as gym
 import torch
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
+from torch.distributions import Categorical, Normal
 
+from rlkit.outlook import Outlook, as_array
 from rlkit.sb3.config import POLICY
 from rlkit.sb3.observations import seen_by_network, seen_space
 from rlkit.sb3.settings import algorithm_class, policy_arguments
@@ -61,12 +63,8 @@ class StableBaselinesPolicy(Policy):
                 self.network.reset_noise(len(seen))  # pyright: ignore[reportCallIssue]
             if self._recurrent:
                 actions, state = self._recurrent_actions(seen, state, deterministic)
-            elif state is not None:
-                shapes = [tuple(part.shape) for part in state]
-                raise ValueError(
-                    f"a recurrent state of shapes {shapes} does not fit: this policy has no memory"
-                )
             else:
+                _check_no_state(state)
                 actions = self.network._predict(seen, deterministic=deterministic)
             actions = actions.reshape(-1, *(self.action_space.shape or ()))
             return self._within_bounds(actions), state
@@ -74,26 +72,39 @@ class StableBaselinesPolicy(Policy):
     def _recurrent_actions(
         self, seen: Tensor, state: State, deterministic: bool
     ) -> tuple[Tensor, State]:
-        """The library's state has a first axis of layers, ours one of environments alone."""
+        forward: Any = self.network
+        starts_nowhere = torch.zeros(len(seen), device=seen.device)
+        actions, _, _, (actor, critic) = forward(
+            seen, self._layered(state, seen), starts_nowhere, deterministic
+        )
+        parts = actor if self.network.lstm_critic is None else (*actor, *critic)
+        return actions, tuple(part.movedim(0, 1).flatten(1) for part in parts)
+
+    def _layered(self, state: State, seen: Tensor) -> Any:
+        """`state` as the library has it: with a first axis of layers, the actor's and the critic's.
+
+        Ours has one axis of environments alone, and no critic's where that has no LSTM of its own.
+        """
+        from sb3_contrib.common.recurrent.type_aliases import RNNStates
+
         batch = len(seen)
         lstm: nn.LSTM = self.network.lstm_actor  # pyright: ignore[reportAssignmentType]
         size = lstm.num_layers * lstm.hidden_size
+        count = 2 if self.network.lstm_critic is None else 4
         if state is None:
-            state = (torch.zeros(batch, size, device=seen.device),) * 2
+            state = (torch.zeros(batch, size, device=seen.device),) * count
         shapes = [tuple(part.shape) for part in state]
-        if shapes != [(batch, size)] * 2:
+        if shapes != [(batch, size)] * count:
             raise ValueError(
                 f"a recurrent state of shapes {shapes} does not fit: this policy over a batch of "
-                f"{batch} needs two of {(batch, size)}"
+                f"{batch} needs {count} of {(batch, size)}"
             )
-        layered = tuple(
+        layered = [
             part.reshape(batch, lstm.num_layers, lstm.hidden_size).movedim(1, 0).contiguous()
             for part in state
-        )
-        starts_nowhere = torch.zeros(batch, device=seen.device)
-        predict: Any = self.network._predict
-        actions, layered = predict(seen, layered, starts_nowhere, deterministic)
-        return actions, tuple(part.movedim(0, 1).flatten(1) for part in layered)
+        ]
+        actor, critic = layered[:2], layered[-2:]
+        return RNNStates((actor[0], actor[1]), (critic[0], critic[1]))
 
     def _within_bounds(self, actions: Tensor) -> Tensor:
         space = self.action_space
@@ -137,16 +148,74 @@ class StableBaselinesValuePolicy(StableBaselinesPolicy):
         return self.network.quantile_net(seen).mean(1)  # pyright: ignore[reportCallIssue]
 
 
+class StableBaselinesActorCriticPolicy(StableBaselinesPolicy):
+    """One that draws actions from a distribution and values what it sees, and shows both."""
+
+    def outlook(self, observations: Tensor, state: State = None) -> Outlook:
+        """What it makes of one observation (1, *observation_shape) that follows on `state`.
+
+        Several choices at a time, and actions that are squashed into their bounds once drawn, come
+        without a distribution. Raises ValueError for a state of another policy.
+        """
+        network: Any = self.network
+        seen = seen_by_network(observations, self.observation_space)
+        with torch.no_grad():
+            if self._recurrent:
+                past = self._layered(state, seen)
+                starts_nowhere = torch.zeros(len(seen), device=seen.device)
+                told, _ = network.get_distribution(seen, past.pi, starts_nowhere)
+                value = network.predict_values(seen, past.vf, starts_nowhere)
+            else:
+                _check_no_state(state)
+                told, value = network.get_distribution(seen), network.predict_values(seen)
+        match told.distribution:
+            case Categorical(probs=probabilities):
+                return Outlook(value=float(value), probabilities=as_array(probabilities))
+            case Normal(mean=means, stddev=deviations) if not network.squash_output:
+                gaussian = as_array(means), as_array(deviations)
+                return Outlook(value=float(value), gaussian=gaussian)
+        return Outlook(value=float(value))
+
+
+class StableBaselinesActionValuePolicy(StableBaselinesPolicy):
+    """One whose critics value an observation together with a continuous action."""
+
+    def outlook(self, observations: Tensor, state: State = None) -> Outlook:
+        """The value of its best action in one observation (1, *observation_shape), by the critic
+        that gives it the lowest. Raises ValueError for a state: it has no memory."""
+        _check_no_state(state)
+        network: Any = self.network
+        seen = seen_by_network(observations, self.observation_space)
+        with torch.no_grad():
+            values = network.critic(seen, network._predict(seen, deterministic=True))
+            if isinstance(values, Tensor):  # quantiles (1, critics, quantiles) of the return
+                values = values.mean(2).unbind(1)
+            return Outlook(value=min(float(value) for value in values))
+
+
 def wrapped(
     observation_space: gym.Space,
     action_space: gym.Space,
     network: BasePolicy,
     description: Mapping[str, Any],
 ) -> StableBaselinesPolicy:
-    """`network` as a policy of rlkit; one with values where it has them."""
-    has_values = hasattr(network, "q_net") or hasattr(network, "quantile_net")
-    kind = StableBaselinesValuePolicy if has_values else StableBaselinesPolicy
+    """`network` as a policy of rlkit, of the kind that shows what it tells beside its actions."""
+    kind = StableBaselinesPolicy
+    if hasattr(network, "q_net") or hasattr(network, "quantile_net"):
+        kind = StableBaselinesValuePolicy
+    elif hasattr(network, "get_distribution") and hasattr(network, "predict_values"):
+        kind = StableBaselinesActorCriticPolicy
+    elif hasattr(network, "actor") and hasattr(network, "critic"):
+        kind = StableBaselinesActionValuePolicy
     return kind(observation_space, action_space, network, description)
+
+
+def _check_no_state(state: State) -> None:
+    if state is not None:
+        shapes = [tuple(part.shape) for part in state]
+        raise ValueError(
+            f"a recurrent state of shapes {shapes} does not fit: this policy has no memory"
+        )
 
 
 def build_network(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rlkit.environments import GymnasiumEnvironment
+from rlkit.outlook import Outlook, outlook_of
 from rlkit.policies import load_policy, save_policy
 from rlkit.policy_file import PolicyFileError, read_policy_file, write_policy_file
 from rlkit.sb3.config import ALGORITHMS
@@ -126,6 +127,115 @@ def test_state_dependent_noise_comes_from_the_seed_too():
 
     assert torch.equal(drawn(1), drawn(1))
     assert not torch.equal(drawn(1), drawn(2))
+
+
+# What they make of what they see
+
+
+def one_observation() -> torch.Tensor:
+    return torch.from_numpy(observations(NUMBERS, 1))
+
+
+@pytest.mark.parametrize("name", ["sb3:A2C", "sb3-contrib:MaskablePPO", "sb3-contrib:TRPO"])
+@torch.no_grad()
+def test_actor_critics_tell_probabilities_and_value(name: str):
+    policy, seen = fresh(name), one_observation()
+    network: Any = policy.network
+    network.action_net.weight.mul_(200)
+    told = outlook_of(policy, seen, None)
+    assert told.value == pytest.approx(float(network.predict_values(seen)))
+    assert told.probabilities is not None
+    assert told.q_values is told.gaussian is None
+    actions, _ = policy.act(seen.expand(20_000, -1), deterministic=False)
+    shares = np.bincount(actions, minlength=5) / 20_000
+    np.testing.assert_allclose(told.probabilities, shares, atol=0.02)
+    assert shares.max() > 0.4, "the probabilities have to differ"
+    with pytest.raises(ValueError, match="this policy has no memory"):
+        outlook_of(policy, seen, (torch.zeros(1, 4),))
+
+
+@pytest.mark.parametrize("use_sde", [False, True])
+@torch.no_grad()
+def test_of_continuous_actions_they_tell_the_distribution_before_it_is_clipped(use_sde: bool):
+    policy = fresh("sb3:PPO", action_space=ARM, use_sde=use_sde, log_std_init=-1.0)
+    network: Any = policy.network
+    network.action_net.bias.copy_(torch.tensor([0.3, -4.0]))
+    told = outlook_of(policy, one_observation(), None)
+    assert told.value == pytest.approx(float(network.predict_values(one_observation())))
+    assert told.gaussian is not None
+    assert told.preferences is None
+    many = one_observation().expand(20_000, -1)
+    if use_sde:
+        network.reset_noise(len(many))
+    drawn = network._predict(many, deterministic=False).numpy()
+    np.testing.assert_allclose(told.gaussian[0], drawn.mean(0), atol=0.03)
+    np.testing.assert_allclose(told.gaussian[1], drawn.std(0), rtol=0.05)
+    assert told.gaussian[0][1] < ARM.low[1]
+
+
+@pytest.mark.parametrize(
+    "critic",
+    [
+        {},
+        {"enable_critic_lstm": False},
+        {"enable_critic_lstm": False, "shared_lstm": True},
+    ],
+    ids=["critic with memory", "critic without", "one memory for both"],
+)
+@torch.no_grad()
+def test_a_recurrent_actor_critic_tells_what_follows_on_its_past(critic: dict[str, bool]):
+    from sb3_contrib.common.recurrent.type_aliases import RNNStates
+
+    name = "sb3-contrib:RecurrentPPO"
+    policy = fresh(name, lstm_hidden_size=6, n_lstm_layers=2, **critic)
+    network: Any = policy.network
+    for weights in network.parameters():
+        weights.mul_(3)
+    seen = torch.from_numpy(observations(NUMBERS, 4))
+    state = None
+    for observation in seen[:3]:
+        _, state = policy.act(observation[None], state)
+    told = outlook_of(policy, seen[3:], state)
+    assert told.probabilities is not None
+
+    nothing = (torch.zeros(2, 1, 6), torch.zeros(2, 1, 6))
+    begins = torch.zeros(4)
+    for action in range(5):  # by the library as one sequence, as it learns
+        values, log_probs, _ = network.evaluate_actions(
+            seen, torch.full((4,), action), RNNStates(nothing, nothing), begins
+        )
+        assert told.probabilities[action] == pytest.approx(float(log_probs[3].exp()), abs=1e-5)
+        assert told.value == pytest.approx(float(values[3]), abs=1e-5)
+    afresh = outlook_of(policy, seen[3:], None)
+    assert afresh.probabilities is not None
+    assert np.abs(afresh.probabilities - told.probabilities).max() > 1e-3
+    assert (afresh.value != told.value) == (critic != {"enable_critic_lstm": False})
+
+
+@pytest.mark.parametrize("name", sorted(CONTINUOUS))
+@torch.no_grad()
+def test_where_critics_value_actions_the_lowest_value_of_the_best_is_told(name: str):
+    policy, seen = fresh(name), one_observation()
+    network: Any = policy.network
+    actions, _ = policy.act(seen)
+    low, high = torch.from_numpy(ARM.low), torch.from_numpy(ARM.high)
+    values = network.critic(seen, 2 * (actions - low) / (high - low) - 1)
+    if name == "sb3-contrib:TQC":
+        values = [quantiles.mean() for quantiles in values[0]]
+    values = [float(value) for value in values]
+    assert outlook_of(policy, seen, None) == Outlook(value=pytest.approx(min(values), abs=1e-5))  # pyright: ignore[reportArgumentType]
+    assert len(set(values)) == 2
+
+
+@torch.no_grad()
+def test_what_has_no_distribution_to_show_tells_the_rest():
+    pairs = fresh("sb3:PPO", action_space=gym.spaces.MultiDiscrete([3, 2]))
+    squashed = fresh("sb3:A2C", action_space=ARM, use_sde=True, squash_output=True)
+    for policy in (pairs, squashed):
+        told = outlook_of(policy, one_observation(), None)
+        assert told.value is not None
+        assert told.probabilities is told.gaussian is None
+    assert outlook_of(fresh("sb3-contrib:ARS"), one_observation(), None) == Outlook()
 
 
 # Files
