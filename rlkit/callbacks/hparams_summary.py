@@ -89,6 +89,9 @@ def _fields(configuration: AlgorithmConfig) -> dict[str, float | str]:
     nested = to_json(configuration, AlgorithmConfig)
     kind = nested.pop("kind")
     nested["algorithm"] = nested.pop("name", kind.removesuffix("Config"))
+    if isinstance(configuration, StableBaselinesConfig):
+        # Any names can stand there, and a column of its own has only what every run knows of.
+        nested["settings"] = _text(nested["settings"])
     return dict(_flatten(nested))
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,7 @@ class TensorBoard(Callback):
         self._phase_seconds: dict[str, float] = {}
         self._episodes: list[Episode] = []
         self._metrics: defaultdict[str, list[Tensor | float]] = defaultdict(list)
+        self._quiet = contextlib.ExitStack()
 
     def on_start(self, training: Training) -> None:
         self._training = training
@@ -92,6 +94,7 @@ class TensorBoard(Callback):
         self._videos_seen = set(_video_files(training.run.videos))
         # The events of the checkpoint's own step were written before the checkpoint: keep them.
         purge_step = training.steps + 1 if resumed else None
+        self._quiet.enter_context(_failed_writing_told_once())
         try:
             self._writer = SummaryWriter(str(training.run.path), purge_step=purge_step)
         except OSError as error:
@@ -122,8 +125,10 @@ class TensorBoard(Callback):
         self._add_interval(self._training)
         if self._ended:
             self._attempt(lambda writer: _add_summary(writer, end_summary(), self._steps))
+        self._attempt(lambda writer: writer.flush())  # only this tells of what the thread met
         self._attempt(lambda writer: writer.close())
         self._writer = self._training = None
+        self._quiet.close()
 
     def state_dict(self) -> dict[str, Any]:
         taken = self._evaluations_written if self._evaluations is None else self._evaluations.taken
@@ -239,6 +244,24 @@ class TensorBoard(Callback):
                 _add_summary(writer, summary, training.steps)
 
         self._attempt(add)
+
+
+@contextlib.contextmanager
+def _failed_writing_told_once() -> Iterator[None]:
+    """Keep quiet the thread that writes the events, which hands its errors on to whoever writes
+    next, and would print them with a traceback as well."""
+    usual = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        is_writer = type(failure.thread).__module__.startswith("tensorboard.")
+        if not (is_writer and isinstance(failure.exc_value, OSError)):
+            usual(failure)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = usual
 
 
 def _episode_scalars(episodes: Sequence[Episode]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.api_pb2 import DATA_TYPE_FLOAT64, DATA_TYPE_STRING  # pyright: ignore
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import nn
 
 from rlkit.action_panels import ChoicePanel
@@ -233,7 +235,9 @@ def test_any_run_names_the_columns_of_all(tmp_path: Path) -> None:
     others = [
         config for start in ALGORITHMS.values() for config, _ in (start.images, start.vectors)
     ]
+    settings = {"n_steps": 64, "policy_kwargs": {"net_arch": [8]}}
     others += [PPOConfig(clip_range=None), StableBaselinesConfig("sb3:SAC", 1e-3)]
+    others += [StableBaselinesConfig("sb3:PPO", 1e-3, settings=settings)]
     values, columns = [], []
     for number, algorithm in enumerate(others):
         training: Any = PretendTraining(tmp_path / str(number))
@@ -251,6 +255,8 @@ def test_any_run_names_the_columns_of_all(tmp_path: Path) -> None:
     for of_run in values:
         assert {name: of_value[kind] for name, kind in of_run.items()}.items() <= columns[0].items()
     assert {"target_update_every", "clip_range", "burn_in", "policy"} <= columns[0].keys()
+    found = start.hparams["settings"].string_value  # pyright: ignore[reportPossiblyUnboundVariable]
+    assert json.loads(found) == settings
 
 
 def test_an_interrupted_training_is_not_marked_as_ended(tmp_path: Path) -> None:
@@ -403,6 +409,38 @@ def test_training_goes_on_when_events_cannot_be_written(
     (record,) = caplog.records
     assert "No space left on device" in record.message
     assert str(tmp_path) in record.message
+
+
+@pytest.mark.parametrize("noticed", ["at a cut", "at the end"])
+def test_of_what_the_writing_thread_meets_there_is_one_line(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    noticed: str,
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    reported: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+    usual = threading.excepthook
+    training: Any = PretendTraining(tmp_path)
+    board = TensorBoard(every=10)
+    board.on_start(training)
+    monkeypatch.setattr(RecordWriter, "write", full)
+    training.step(board, {"loss": 1.0}, at_cut=noticed == "at a cut")
+    if noticed == "at a cut":
+        assert len(caplog.records) == 1
+        other = threading.Thread(target=full)
+        other.start()
+        other.join()
+        assert [failure.thread for failure in reported] == [other]
+        reported.clear()
+    board.close()
+    (record,) = caplog.records
+    assert "No space left on device" in record.message
+    assert reported == []
+    assert threading.excepthook is usual
 
 
 def test_training_goes_on_when_the_run_folder_is_no_folder(
