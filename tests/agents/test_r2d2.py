@@ -359,21 +359,25 @@ def test_a_mirrored_sequence_is_whole_and_begins_with_a_clear_state():
     mirror = Symmetry(False, True, actions=(1, 0, 2))
     chosen = config(network=replace(LSTM, torso="compact", dense_size=8), symmetries=(mirror,))
     algorithm = learner(chosen, space=IMAGES)
-    steps = random_steps(40, IMAGES, ends=0.0, cut=99)
+    steps = random_steps(42, IMAGES, ends=0.0, cut=99)
     feed(algorithm, steps[:39])
-    batch = algorithm.replay.sample(4)
-    before = copy.deepcopy(batch)
+    before = algorithm.replay.sample(4)
     assert (before.states != 0).any((1, 2)).all()
-    algorithm.replay.sample = lambda *_, **__: batch
-    (_,) = feed(algorithm, steps[38:])
-    flipped = (batch.observations != before.observations).any((0, 2, 3, 4))
-    assert flipped.sum() == 2
-    swapped = np.array([1, 0, 2])[before.actions]
-    np.testing.assert_array_equal(batch.actions, np.where(flipped, swapped, before.actions))
-    expected = np.where(flipped[:, None, None, None], before.observations[..., ::-1], 0)
-    expected += np.where(flipped[:, None, None, None], 0, before.observations)
-    np.testing.assert_array_equal(batch.observations, expected)
-    np.testing.assert_array_equal(batch.states, before.states * ~flipped[:, None, None])
+    flips = []
+    for first in (38, 40):
+        batch = copy.deepcopy(before)
+        algorithm.replay.sample = lambda *_, batch=batch, **__: batch
+        (_,) = feed(algorithm, steps[first : first + 3])
+        flipped = (batch.observations != before.observations).any((0, 2, 3, 4))
+        swapped = np.array([1, 0, 2])[before.actions]
+        np.testing.assert_array_equal(batch.actions, np.where(flipped, swapped, before.actions))
+        seen_in_it = flipped[:, None, None, None]
+        expected = np.where(seen_in_it, before.observations[..., ::-1], before.observations)
+        np.testing.assert_array_equal(batch.observations, expected)
+        np.testing.assert_array_equal(batch.states, before.states * ~flipped[:, None, None])
+        flips.append(flipped)
+    assert flips[0].sum() == 2
+    np.testing.assert_array_equal(flips[1], ~flips[0])  # they take turns
 
 
 # When it learns
