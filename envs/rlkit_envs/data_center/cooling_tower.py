@@ -1,0 +1,409 @@
+"""A cooling tower with a variable-speed fan (EnergyPlus CoolingTower:VariableSpeed, YorkCalc).
+
+The approach to the wet bulb is a polynomial of wet bulb, range and the ratio of water to air flow
+(York International, YORKcalc, form 160.00-SG2, 2002; Engineering Reference, cooling towers). As it
+is quadratic in the flow ratio, the fan speed for a leaving temperature is a root, not a search.
+
+Below the least fan speed the fan cycles between that speed and free convection, as in EnergyPlus.
+Departures: where the polynomial would let the water warm as the air cools (very cold air at low
+fan speed), or the approach fall as the range grows, it is held at that point; a slow fan never
+cools less than none; wet bulbs above its range add to the leaving temperature; below
+`minimum_leaving_degc` a bypass mixes (EnergyPlus floats).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit_envs.data_center.psychrometrics import (
+    VAPORISATION_J_KG,
+    VAPOUR_SPECIFIC_HEAT_J_KG_K,
+    WATER_SPECIFIC_HEAT_J_KG_K,
+    Quantity,
+    density_kg_m3,
+    specific_heat_j_kg_k,
+)
+
+Array = NDArray[np.float64]
+
+# Approach in kelvins: [power of water/air ratio][power of range][power of wet bulb].
+_YORK = np.array(
+    [
+        [
+            [-0.359741205, -0.055053608, 0.0023850432],
+            [0.173926877, -0.0248473764, 0.00048430224],
+            [-0.005589849456, 0.0005770079712, -0.00001342427256],
+        ],
+        [
+            [2.84765801111111, -0.121765149, 0.0014599242],
+            [1.680428651, -0.0166920786, -0.0007190532],
+            [-0.025485194448, 0.0000487491696, 0.00002719234152],
+        ],
+        [
+            [-0.0653766255555556, -0.002278167, 0.0002500254],
+            [-0.0910565458, 0.00318176316, 0.000038621772],
+            [-0.0034285382352, 0.00000856589904, -0.000001516821552],
+        ],
+    ]
+)
+_YORK_CONSTANT, _YORK_LINEAR, _YORK_SQUARE = np.ascontiguousarray(np.moveaxis(_YORK, -1, 0))
+_COLDEST_WET_BULB, _WARMEST_WET_BULB = -34.4, 29.4444
+_LARGEST_RANGE = 22.2222
+_LEAST_WATER_RATIO, _LARGEST_WATER_RATIO = 0.75, 1.25
+_LARGEST_FLOW_RATIO = 6.0
+"""Water over air, beyond which the approach no longer rises at every range of a plant (to 8 K)."""
+_LEAST_FLOW_KG_S = 1e-6
+
+FOULED_FILL = 0.45
+"""Share of the air that fill fouled to severity 1 makes useless (conductance falls 10-45 %)."""
+WORN_POWER = 0.15
+"""Extra power of a fan with bearings worn to severity 1 (observed: 2 to 15 %)."""
+WORN_FLOW = 0.3
+"""Share of the air flow that a fan worn to severity 1 has lost (assumed)."""
+WORN_FLOW_FROM = 0.7
+"""Severity at which a worn fan begins to lose flow (assumed)."""
+
+
+@dataclass(frozen=True)
+class TowerDesign:
+    """One tower, or several equal cells that share water and fan speed."""
+
+    heat_w: float = 1_200_000.0
+    """Heat rejected at the design point, W."""
+    wet_bulb_degc: float = 25.5556
+    """Wet bulb at the design point, degC, 10 to 29 (EnergyPlus default 25.56)."""
+    approach_k: float = 3.8889
+    """Leaving water over wet bulb at the design point, K, 2 to 15 (EnergyPlus default 3.89)."""
+    range_k: float = 5.5556
+    """Entering over leaving water at the design point, K, 2 to 12 (EnergyPlus default 5.56)."""
+    fan_power_ratio: float = 0.0105
+    """Fan power at full speed over heat rejected, W/W (EnergyPlus, autosized)."""
+    air_flow_m3_s_w: float = 2.763e-5
+    """Air flow at full speed per watt rejected, m3/(s W) (EnergyPlus, autosized)."""
+    fan_coefficients: tuple[float, float, float, float] = (-0.0093, 0.0512, -0.0838, 1.0419)
+    """Fan power ratio as a cubic of the air flow ratio, constant first; about 1 at 1."""
+    minimum_fan_ratio: float = 0.2
+    """Least air flow ratio of the running fan, 0.2 to 0.5; below it the fan cycles."""
+    free_convection_ratio: float = 0.125
+    """Range with the fan off over that at full speed, 0 to 0.2 (EnergyPlus default 0.125)."""
+    minimum_leaving_degc: float = 5.0
+    """Coldest leaving water, degC, 2 to 20: below it a bypass mixes entering water in."""
+    drift_ratio: float = 0.0005
+    """Water carried away as drops over water flow, 0 to 0.01 (EnergyPlus default 0.00008)."""
+    cycles_of_concentration: float = 4.0
+    """Salt in the basin over salt in the make-up water, 1.5 to 20, kept by blowdown."""
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "wet_bulb_degc": (10.0, 29.0),
+            "approach_k": (2.0, 15.0),
+            "range_k": (2.0, 12.0),
+            "fan_power_ratio": (0.001, 0.1),
+            "air_flow_m3_s_w": (1e-5, 1e-4),
+            "minimum_fan_ratio": (0.2, 0.5),
+            "free_convection_ratio": (0.01, 0.2),
+            "minimum_leaving_degc": (2.0, 20.0),
+            "drift_ratio": (0.0, 0.01),
+            "cycles_of_concentration": (1.5, 20.0),
+        }
+        if not self.heat_w > 0.0:
+            raise ValueError(f"heat_w is {self.heat_w}: a tower needs more than 0 W")
+        for name, (least, largest) in bounds.items():
+            if not least <= getattr(self, name) <= largest:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: it must lie in {least:g}..{largest:g}"
+                )
+        if not abs(sum(self.fan_coefficients) - 1.0) <= 0.05:
+            raise ValueError(
+                f"fan_coefficients {self.fan_coefficients} sum to "
+                f"{sum(self.fan_coefficients):.4g}: they must give about 1 at full speed"
+            )
+        if not _LEAST_WATER_RATIO <= self.water_ratio <= _LARGEST_WATER_RATIO:
+            raise ValueError(
+                f"approach_k {self.approach_k} at wet_bulb_degc {self.wet_bulb_degc} and range_k "
+                f"{self.range_k} needs {self.water_ratio:.3g} times the water flow of the "
+                "correlation's tower, which knows 0.75..1.25: change the approach"
+            )
+
+    @cached_property
+    def water_flow_kg_s(self) -> float:
+        """Water flow at the design point, kg/s."""
+        return self.heat_w / (WATER_SPECIFIC_HEAT_J_KG_K * self.range_k)
+
+    @cached_property
+    def water_ratio(self) -> float:
+        """Design water flow over the flow with which the correlation meets the design point.
+
+        EnergyPlus calibrates the same way (Engineering Reference, variable-speed towers).
+        """
+        by_flow = _by_flow_ratio(np.array([self.wet_bulb_degc]), np.array([self.range_k]))
+        constant, linear, square = (float(term[0]) for term in by_flow)
+        constant -= self.approach_k
+        root = sqrt(max(linear * linear - 4.0 * square * constant, 0.0))
+        return -2.0 * constant / (linear + root)
+
+    @property
+    def fan_power_w(self) -> float:
+        """Electric power at full fan speed, W."""
+        return self.fan_power_ratio * self.heat_w
+
+    @property
+    def air_flow_m3_s(self) -> float:
+        """Air flow at full fan speed, m3/s."""
+        return self.air_flow_m3_s_w * self.heat_w
+
+
+class _Curve(NamedTuple):
+    """Entering water over wet bulb as a quadratic of the range, straight from `knee_k` on."""
+
+    wet_bulb_degc: Array
+    constant: Array
+    linear: Array
+    square: Array
+    knee_k: Array
+    """Largest range of the quadratic, K."""
+
+
+class TowerState(NamedTuple):
+    """A tower under its weather, water flow and fan speed."""
+
+    running: _Curve
+    """With the fan at its speed, or at its least speed while it cycles."""
+    full: _Curve
+    """At full air flow, of which free convection is a share."""
+    duty: Array
+    """Share of the time that the fan runs, 0..1."""
+    free_convection_ratio: float
+    """Range with the fan off over the range at full air flow."""
+    air_ratio: Array
+    """Air flow over design air flow, mean over the step."""
+    fan_power_w: Array
+    """Electric power of the fan, W."""
+    water_flow_kg_s: Array
+    """Water over the tower, kg/s."""
+
+
+class TowerWater(NamedTuple):
+    """Water that a tower loses, kg/s; the make-up is the sum."""
+
+    evaporation_kg_s: Array
+    drift_kg_s: Array
+    blowdown_kg_s: Array
+
+
+def york_approach_k(wet_bulb_degc: Quantity, range_k: Quantity, flow_ratio: Quantity) -> Array:
+    """The correlation as published: leaving water over wet bulb, K.
+
+    flow_ratio: water over air, each over its design flow. Fitted for wet bulbs of -34.4..29.4 degC,
+    ranges of 1.1..22.2 K, water at 0.75..1.25 of its design flow and flow ratios up to 8.
+    """
+    constant, linear, square = _by_range(np.asarray(wet_bulb_degc), np.asarray(flow_ratio))
+    return (square * range_k + linear) * range_k + constant
+
+
+def tower_state(
+    design: TowerDesign,
+    wet_bulb_degc: Quantity,
+    fan_ratio: Quantity,
+    water_flow_kg_s: Quantity,
+    *,
+    fan_wear: Quantity = 0.0,
+    fill_fouling: Quantity = 0.0,
+) -> TowerState:
+    """The tower's curves and fan power for a step.
+
+    fan_ratio: 0..1 of the design air flow. From `minimum_fan_ratio` on it is the fan's speed;
+    below, the fan runs at that speed for fan_ratio / minimum_fan_ratio of the time, as in
+    EnergyPlus. fan_wear: severity 0..1 of worn bearings: up to `WORN_POWER` more power, and from
+    `WORN_FLOW_FROM` on less air at the same speed. fill_fouling: severity 0..1, as if that share of
+    `FOULED_FILL` of the air met no water (assumed).
+    """
+    fan_ratio = np.clip(np.asarray(fan_ratio, dtype=np.float64), 0.0, 1.0)
+    speed = np.maximum(fan_ratio, design.minimum_fan_ratio)
+    duty = fan_ratio / speed
+    constant, linear, square, cube = design.fan_coefficients
+    power = ((cube * speed + square) * speed + linear) * speed + constant
+    wear = np.asarray(fan_wear)
+    power = np.maximum(power, 0.0) * duty * (1.0 + WORN_POWER * wear * wear)
+    lost = np.maximum(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
+    useful = 1.0 - FOULED_FILL * np.asarray(fill_fouling)
+
+    flow = np.asarray(water_flow_kg_s, dtype=np.float64)
+    water = flow * (design.water_ratio / design.water_flow_kg_s)
+    water = np.clip(water, _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO)
+    moved = speed * (1.0 - lost)
+    return TowerState(
+        running=_curve(wet_bulb_degc, water / (moved * useful)),
+        full=_curve(wet_bulb_degc, water / useful),
+        duty=duty,
+        free_convection_ratio=design.free_convection_ratio,
+        air_ratio=duty * moved + (1.0 - duty) * design.free_convection_ratio,
+        fan_power_w=design.fan_power_w * power,
+        water_flow_kg_s=np.maximum(flow, _LEAST_FLOW_KG_S),
+    )
+
+
+class TowerBalance(NamedTuple):
+    """Water of a tower in steady state."""
+
+    leaving_degc: Array
+    """Water leaving."""
+    warming: Array
+    """Kelvins that the leaving water warms per kelvin of range more, for solvers."""
+
+
+def tower_balance(state: TowerState, heat_w: Quantity) -> TowerBalance:
+    """Leaving water of a tower that must reject `heat_w` (W) in steady state, before the bypass.
+
+    While the fan cycles, its two ways of rejecting the heat count as parallel conductances between
+    entering water and wet bulb, each taken at all of the heat; the shares of time weigh them.
+    EnergyPlus weighs the ranges instead, which differs by 1 K where the water is 20 to 50 K above
+    the wet bulb.
+    """
+    range_k = heat_w / (state.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
+    wet_bulb, share = state.full.wet_bulb_degc, state.free_convection_ratio
+    off_k, off_slope = _entering_lift(state.full, range_k / share)
+    on_k, on_slope = _entering_lift(state.running, range_k)
+    on_k = on_k + (state.running.wet_bulb_degc - wet_bulb)
+    worse = on_k > off_k
+    off_slope = off_slope * (1.0 / share)
+    on_k = np.where(worse, off_k, on_k)
+    on_slope = np.where(worse, off_slope, on_slope)
+    on_share, off_share = state.duty / on_k, (1.0 - state.duty) / off_k
+    lift_k = 1.0 / (on_share + off_share)
+    slope = lift_k * lift_k * (on_share / on_k * on_slope + off_share / off_k * off_slope)
+    return TowerBalance(wet_bulb + lift_k - range_k, slope - 1.0)
+
+
+def tower_leaving_degc(design: TowerDesign, state: TowerState, heat_w: Quantity) -> Array:
+    """Leaving water of a tower that must reject `heat_w` (W) in steady state, after the bypass."""
+    return np.maximum(tower_balance(state, heat_w).leaving_degc, design.minimum_leaving_degc)
+
+
+def tower_fan_ratio(
+    design: TowerDesign,
+    wet_bulb_degc: Quantity,
+    leaving_degc: Quantity,
+    heat_w: Quantity,
+    water_flow_kg_s: Quantity,
+) -> Array:
+    """Fan ratio with which a sound tower rejects `heat_w` at a wanted leaving temperature, 0..1.
+
+    The inverse of `tower_leaving_degc` for controllers: closed form. 1 where even full speed leaves
+    the water warmer, 0 where free convection leaves it colder.
+    """
+    flow = np.maximum(np.asarray(water_flow_kg_s, dtype=np.float64), _LEAST_FLOW_KG_S)
+    water = flow * (design.water_ratio / design.water_flow_kg_s)
+    water = np.clip(water, _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO)
+    range_k = heat_w / (flow * WATER_SPECIFIC_HEAT_J_KG_K)
+    wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
+    known = np.clip(wet_bulb, _COLDEST_WET_BULB, _WARMEST_WET_BULB)
+    leaving_degc = np.asarray(leaving_degc, dtype=np.float64)
+    approach_k = leaving_degc - np.maximum(wet_bulb, known)
+    # Water over air rises with the approach: the smaller root of the quadratic, without cancelling.
+    ratio = np.full_like(known, 1.0)
+    for _ in range(3):  # the wet bulb is held where the correlation turns, which the root decides
+        bulb = np.maximum(known, _turning_wet_bulb(ratio))
+        constant, linear, square = _by_flow_ratio(bulb, range_k)
+        constant = constant - (approach_k - (bulb - known))
+        root = np.sqrt(np.maximum(linear * linear - 4.0 * square * constant, 0.0))
+        ratio = np.clip(-2.0 * constant / (linear + root), 1e-9, _LARGEST_FLOW_RATIO)
+    speed = np.clip(water / ratio, 0.0, 1.0)
+
+    least = design.minimum_fan_ratio
+    share = design.free_convection_ratio
+    full, slow = _curve(wet_bulb, water), _curve(wet_bulb, water / least)
+    entering_k = leaving_degc + range_k - full.wet_bulb_degc
+    off_k, _ = _entering_lift(full, range_k / share)
+    on_k, _ = _entering_lift(slow, range_k)
+    on_k = np.minimum(on_k + (slow.wet_bulb_degc - full.wet_bulb_degc), off_k)
+    # Parallel conductances: 1 / entering = duty / on + (1 - duty) / off.
+    reached = on_k * (off_k - entering_k)
+    duty = np.clip(reached / np.maximum(entering_k * (off_k - on_k), 1e-9), 0.0, 1.0)
+    return np.where(entering_k >= on_k, duty * least, np.maximum(speed, least))
+
+
+def tower_water(
+    design: TowerDesign,
+    state: TowerState,
+    heat_w: Quantity,
+    leaving_degc: Quantity,
+    dry_bulb_degc: Quantity,
+    humidity_ratio: Quantity,
+    pressure_pa: Quantity,
+) -> TowerWater:
+    """Evaporation, drift and blowdown of a tower that rejects `heat_w`, kg/s.
+
+    The air leaves saturated (EnergyPlus, evaporation loss mode SaturatedExit), at the mean
+    temperature of the water (ASHRAE Handbook: HVAC Systems and Equipment 2020, chapter 40;
+    EnergyPlus searches for the enthalpy). What warming the air does not carry away has evaporated,
+    at most 1.5 times what the heat alone would evaporate. Blowdown holds the cycles of
+    concentration, to which drift counts (EnergyPlus, ConcentrationRatio).
+    """
+    heat_w = np.maximum(heat_w, 0.0)
+    flow = state.water_flow_kg_s
+    mean_degc = leaving_degc + heat_w / (flow * (2.0 * WATER_SPECIFIC_HEAT_J_KG_K))
+    air_kg_s = state.air_ratio * design.air_flow_m3_s
+    air_kg_s = air_kg_s * density_kg_m3(dry_bulb_degc, humidity_ratio, pressure_pa)
+    warming_w = air_kg_s * specific_heat_j_kg_k(humidity_ratio) * (mean_degc - dry_bulb_degc)
+    latent_w = np.clip(heat_w - warming_w, 0.0, 1.5 * heat_w)
+    evaporation = latent_w / (
+        VAPORISATION_J_KG + (VAPOUR_SPECIFIC_HEAT_J_KG_K - WATER_SPECIFIC_HEAT_J_KG_K) * mean_degc
+    )
+    drift = np.where(heat_w > 0.0, design.drift_ratio * flow, 0.0)
+    blowdown = evaporation * (1.0 / (design.cycles_of_concentration - 1.0)) - drift
+    return TowerWater(evaporation, drift, np.maximum(blowdown, 0.0))
+
+
+def _by_range(wet_bulb_degc: Array, flow_ratio: Array) -> Array:
+    """The approach's coefficients over the range: (3, ...), constant first."""
+    terms = _in_wet_bulb(wet_bulb_degc)
+    return (terms[2] * flow_ratio + terms[1]) * flow_ratio + terms[0]
+
+
+def _by_flow_ratio(wet_bulb_degc: Array, range_k: Array) -> Array:
+    """The approach's coefficients over the flow ratio: (3, ...), constant first."""
+    terms = _in_wet_bulb(wet_bulb_degc)
+    return (terms[:, 2] * range_k + terms[:, 1]) * range_k + terms[:, 0]
+
+
+def _in_wet_bulb(wet_bulb_degc: Array) -> Array:
+    """[power of flow ratio, power of range, ...] at that wet bulb."""
+    shape = (3, 3, *[1] * wet_bulb_degc.ndim)
+    result = _YORK_SQUARE.reshape(shape) * wet_bulb_degc
+    result += _YORK_LINEAR.reshape(shape)
+    result *= wet_bulb_degc
+    result += _YORK_CONSTANT.reshape(shape)
+    return result
+
+
+def _turning_wet_bulb(flow_ratio: Array) -> Array:
+    """Wet bulb below which the correlation's leaving water warms again, over a flow ratio.
+
+    A parabola just above the turning points at flow ratios of 2.5 to 6 and ranges of 0 to 8 K.
+    """
+    missing = _LARGEST_FLOW_RATIO - flow_ratio
+    return -3.0 - 3.1 * missing * missing
+
+
+def _curve(wet_bulb_degc: Quantity, flow_ratio: Array) -> _Curve:
+    wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
+    flow_ratio = np.minimum(flow_ratio, _LARGEST_FLOW_RATIO)
+    known = np.clip(wet_bulb, np.maximum(_turning_wet_bulb(flow_ratio), _COLDEST_WET_BULB), None)
+    held = np.minimum(known, _WARMEST_WET_BULB)
+    constant, linear, square = _by_range(held, flow_ratio)
+    knee_k = np.where(square < 0.0, linear / np.maximum(-2.0 * square, 1e-12), _LARGEST_RANGE)
+    knee_k = np.clip(knee_k, 0.0, _LARGEST_RANGE)
+    return _Curve(known, constant, linear + 1.0, square, knee_k)
+
+
+def _entering_lift(curve: _Curve, range_k: Array) -> tuple[Array, Array]:
+    """Entering water over the curve's wet bulb at a range, K, and its slope over the range."""
+    bent = np.minimum(range_k, curve.knee_k)
+    bend = curve.square * bent
+    slope = curve.linear + 2.0 * bend
+    return (bend + curve.linear) * bent + curve.constant + (range_k - bent) * slope, slope
