@@ -183,7 +183,7 @@ def test_of_continuous_actions_they_tell_the_distribution_before_it_is_clipped(u
     ids=["critic with memory", "critic without", "one memory for both"],
 )
 @torch.no_grad()
-def test_a_recurrent_actor_critic_tells_what_follows_on_its_past(critic: dict[str, bool]):
+def test_a_recurrent_actor_critic_tells_what_follows_on_its_past(critic: dict[str, Any]):
     from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
     name = "sb3-contrib:RecurrentPPO"
