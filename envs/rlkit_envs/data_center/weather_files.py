@@ -63,7 +63,11 @@ def read_epw(path: str | Path) -> Weather:
     Raises FileNotFoundError, or WeatherFileError naming the line, the value and what would fit.
     """
     path = Path(path)
-    lines = path.read_text(encoding="latin-1").splitlines()
+    content = path.read_bytes()
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:  # the format fixes no encoding, and older files use this one
+        lines = content.decode("latin-1").splitlines()
     name, latitude, longitude, elevation = _read_location(path, lines)
     _check_data_periods(path, lines)
     records = [(number, line.split(",")) for number, line in enumerate(lines, 1) if line.strip()]

@@ -74,6 +74,14 @@ def test_fog_of_more_than_100_percent_counts_as_saturated(write):
     np.testing.assert_allclose(weather.humidity_ratio, saturated, rtol=1e-12)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig"])
+def test_names_are_read_in_the_encodings_that_files_use(tmp_path, encoding):
+    path = tmp_path / "accents.epw"
+    lines = [HEADER[0].replace("Testville", "São Made-up"), *HEADER[1:], *records()]
+    path.write_text("\n".join(lines), encoding=encoding)
+    assert read_epw(path).name == "São Made-up, TS, XYZ (Made)"
+
+
 def test_a_missing_dew_point_is_no_fault(write):
     lines = records()
     lines[5] = lines[5].replace(",-1.0,", ",99.9,")
