@@ -34,6 +34,9 @@ WORN_FLOW = 0.3
 WORN_FLOW_FROM = 0.7
 """Severity from which on a worn fan loses flow."""
 
+LEAST_FLOW_RATIO = 0.01
+"""A fan commanded less than this stands still."""
+
 _STANDARD_DEGC = 20.0
 
 
@@ -87,22 +90,22 @@ def operate_fan(
     *,
     wear: Quantity = 0.0,
 ) -> FanOperation:
-    """Flow, power and warming of the air at a commanded flow ratio (0..1; 0 is off).
+    """Flow, power and warming of the air at a commanded flow ratio, 0..1; below 0.01 it is off.
 
     wear: severity of a worn bearing, 0..1. Friction adds 15 % (e^(3 wear) - 1) / (e^3 - 1) to the
     power: 1 % by a third of the way, 15 % at the end; beyond 0.7 the fan slips and delivers less
     than commanded, at last 30 % less (both assumed; worn fans have shown 2 to 15 %).
     """
-    ratio, wear = np.asarray(flow_ratio), np.asarray(wear)
+    running = np.asarray(flow_ratio) >= LEAST_FLOW_RATIO
+    ratio, wear = np.where(running, flow_ratio, 0.0), np.asarray(wear)
     friction = 1.0 + (WORN_POWER / np.expm1(3.0)) * np.expm1(3.0 * wear)
     slip = np.maximum(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
     power = _polynomial(design.power_coefficients, ratio)
-    power = np.where(ratio > 0.0, power * friction * design.rated_power_w, 0.0)
+    power = np.where(running, power * friction * design.rated_power_w, 0.0)
     density = density_kg_m3(_STANDARD_DEGC, 0.0, pressure_pa)
     flow = ratio * (1.0 - slip) * design.rated_flow_m3_s * density
     heat_capacity = flow * specific_heat_j_kg_k(humidity_ratio)
-    moving = heat_capacity > 0.0
-    rise = np.where(moving, power / np.where(moving, heat_capacity, 1.0), 0.0)
+    rise = np.where(running, power / np.where(running, heat_capacity, 1.0), 0.0)
     return FanOperation(flow, power, rise)
 
 
