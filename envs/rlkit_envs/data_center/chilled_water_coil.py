@@ -1,0 +1,326 @@
+"""A chilled-water coil with its valve: cross flow, condensation, fouling, a stuck valve.
+
+Effectiveness and number of transfer units (Incropera and DeWitt; EnergyPlus Engineering Reference,
+heat exchangers), conductances after Wetter (LBNL-42355, 1999), condensation by the apparatus dew
+point. The valve's position is the water flow that meets a temperature, solved by Newton's method.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit_envs.data_center.psychrometrics import (
+    VAPORISATION_J_KG,
+    VAPOUR_SPECIFIC_HEAT_J_KG_K,
+    WATER_SPECIFIC_HEAT_J_KG_K,
+    Array,
+    Quantity,
+    saturation_humidity_ratio,
+    specific_heat_j_kg_k,
+)
+from rlkit_envs.data_center.ranges import check_positive, check_ranges
+
+_FLOW_EXPONENT = 0.8
+"""Heat transfer coefficients go with flow to this power: water in turbulent tubes (Dittus and
+Boelter), air over fins (Wetter 1999)."""
+_NEWTON_STEPS = 4
+_CONDENSATION_STEPS = 5
+_LEAST_FLOW_RATIO = 1e-6
+_LEAST_EFFECTIVENESS = 1e-9
+_LEAST_DROP_K = 1e-9
+_LEAST_GROWTH = 1e-12
+
+
+@dataclass(frozen=True)
+class CoilDesign:
+    """All chilled-water coils of a hall's air handlers as one; `size_coil` makes it for a duty."""
+
+    rated_air_kg_s: float
+    """Dry air at which `rated_conductance_w_k` holds, kg/s."""
+    rated_water_kg_s: float
+    """Water with the valve fully open, at which `rated_conductance_w_k` holds, kg/s."""
+    rated_conductance_w_k: float
+    """Overall conductance (UA) of the clean, dry coil, W/K."""
+    air_resistance_share: float = 0.6
+    """Share of the air side in the resistance 1 / UA, above 0 and below 1; 0.6 is a ratio of
+    air-side to water-side conductance of 2/3, the default of the Modelica Buildings library."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "rated_air_kg_s", "rated_water_kg_s", "rated_conductance_w_k")
+        check_ranges(self, air_resistance_share=(0.01, 0.99))
+
+
+class CoilOperation(NamedTuple):
+    """What a coil does; arrays of one shape."""
+
+    air_degc: Array
+    """Of the air that leaves."""
+    humidity_ratio: Array
+    """Of the air that leaves."""
+    heat_w: Array
+    """Into the water: sensible and latent, exactly the loss of enthalpy of the air less that of the
+    condensate, which leaves at the surface's temperature."""
+    sensible_heat_w: Array
+    """Share of `heat_w` that cools the air: flow c_p(W_in) (T_in - T_out)."""
+    condensate_kg_s: Array
+    condensate_degc: Array
+    water_ratio: Array
+    """Water flow over the rated one, which is the valve's position, 0..1."""
+    water_kg_s: Array
+    water_return_degc: Array
+    saturated: NDArray[np.bool_]
+    """Whether the air leaves warmer than wanted although the valve passes what it can."""
+    air_slope: Array
+    """How the leaving air follows the entering air at this valve and water, K/K: 0 where the valve
+    controls, 1 where the coil does nothing, 1 - effectiveness where the valve cannot follow."""
+    water_slope_w_k: Array
+    """Fall of `heat_w` per kelvin that the water warms: 0 where the valve controls."""
+    humidity_slope: Array
+    """How the leaving humidity ratio follows the entering one: 1 where dry, the bypass factor where
+    wet."""
+
+
+def cross_flow_effectiveness(transfer_units: Quantity, capacity_ratio: Quantity) -> Array:
+    """Effectiveness 0..1 of a cross-flow exchanger, both streams unmixed.
+
+    eps = 1 - exp((exp(-C_r NTU^0.78) - 1) NTU^0.22 / C_r), for NTU above 0 and C_r in 0..1 (above
+    0), the ratio of the smaller to the larger heat capacity flow.
+    """
+    root = np.asarray(transfer_units) ** 0.22
+    exponent = np.expm1(-capacity_ratio * (transfer_units / root)) * root / capacity_ratio
+    return -np.expm1(exponent)
+
+
+def size_coil(
+    *,
+    air_kg_s: float,
+    entering_degc: float,
+    leaving_degc: float,
+    water_kg_s: float,
+    water_degc: float,
+    humidity_ratio: float = 0.008,
+    air_resistance_share: float = 0.6,
+) -> CoilDesign:
+    """The coil that cools that air, dry, with its valve fully open.
+
+    Raises ValueError where water of that flow and temperature cannot do it in any coil.
+    """
+    air_capacity = air_kg_s * float(specific_heat_j_kg_k(humidity_ratio))
+    water_capacity = water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K
+    smaller = min(air_capacity, water_capacity)
+    ratio = smaller / max(air_capacity, water_capacity)
+    wanted = air_capacity * (entering_degc - leaving_degc) / smaller
+    wanted /= entering_degc - water_degc
+    low, high = 1e-6, 30.0
+    if not cross_flow_effectiveness(low, ratio) < wanted < cross_flow_effectiveness(high, ratio):
+        raise ValueError(
+            f"no coil cools {air_kg_s:g} kg/s of air from {entering_degc:g} to {leaving_degc:g} "
+            f"degC with {water_kg_s:g} kg/s of water of {water_degc:g} degC: its effectiveness "
+            f"would be {wanted:.3f}; use more or colder water, or want less"
+        )
+    for _ in range(100):
+        middle = math.sqrt(low * high)
+        if cross_flow_effectiveness(middle, ratio) < wanted:
+            low = middle
+        else:
+            high = middle
+    return CoilDesign(air_kg_s, water_kg_s, high * smaller, air_resistance_share)
+
+
+def condensation_j_kg(air_degc: Quantity, condensate_degc: Quantity) -> Array:
+    """Heat released by vapour in air of one temperature that leaves as water of another, J/kg."""
+    vapour = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * np.asarray(air_degc)
+    return vapour - WATER_SPECIFIC_HEAT_J_KG_K * condensate_degc
+
+
+def operate_coil(
+    design: CoilDesign,
+    *,
+    air_kg_s: Quantity,
+    air_degc: Quantity,
+    humidity_ratio: Quantity,
+    pressure_pa: Quantity,
+    water_degc: Quantity,
+    target_degc: Quantity,
+    available_water_ratio: Quantity = 1.0,
+    stuck_valve_ratio: Quantity = math.nan,
+    fouling: Quantity = 0.0,
+) -> CoilOperation:
+    """Cool air from `air_degc` to `target_degc`, or as far as water and valve allow.
+
+    available_water_ratio: most water that reaches the coil over its rated flow, 0..1.
+    stuck_valve_ratio: position 0..1 in which the valve is stuck, NaN where it is not.
+    fouling: severity 0..1, which takes up to 45 % off the conductance.
+
+    Where the target is met, the air leaves exactly at it, and the position found for the valve has
+    the effectiveness wanted within 1e-5 (where that is below 0.999). A valve that is not stuck
+    never warms air.
+
+    Condensation: the surface is taken to have one temperature, the apparatus dew point, where the
+    share of air that touches it, 1 - BF = 1 - exp(-NTU of the air side), would take the rest along.
+    Touching air leaves saturated if it was wetter. A wet coil is a dry one whose air has the heat
+    capacity, and the conductance on its side, of sensible and latent heat together (as in the
+    EnergyPlus Engineering Reference, coils: detailed cooling coil, wet part).
+    """
+    air_degc, target_degc = np.asarray(air_degc), np.asarray(target_degc)
+    stuck = ~np.isnan(stuck_valve_ratio)
+    most_ratio = np.where(stuck, stuck_valve_ratio, available_water_ratio)
+    most_ratio = np.minimum(most_ratio, available_water_ratio)
+    drop = air_degc - water_degc
+    wanted = air_degc - target_degc
+    relative_air = np.asarray(air_kg_s) / design.rated_air_kg_s
+    able = (most_ratio > _LEAST_FLOW_RATIO) & (relative_air > _LEAST_FLOW_RATIO)
+    able &= stuck | ((drop > 0.0) & (wanted > _LEAST_EFFECTIVENESS * drop))
+    most_ratio = np.maximum(most_ratio, _LEAST_FLOW_RATIO)
+    drop = np.where(drop == 0.0, _LEAST_DROP_K, drop)
+
+    relative_air = np.maximum(relative_air, _LEAST_FLOW_RATIO)
+    specific_heat = specific_heat_j_kg_k(humidity_ratio)
+    flow = relative_air * design.rated_air_kg_s
+    capacity = flow * specific_heat
+    conductance = design.rated_conductance_w_k * (1.0 - 0.45 * np.asarray(fouling))
+    air_resistance = design.air_resistance_share * relative_air**-_FLOW_EXPONENT
+    touching = -np.expm1(-conductance / (air_resistance * capacity))
+
+    valve = _ValveCurve(design, conductance, air_resistance, capacity)
+    effectiveness, growth = valve.at(most_ratio)
+    coldest = air_degc - effectiveness * drop
+    leaving = np.where(stuck, coldest, np.maximum(coldest, target_degc))
+    leaving = np.where(able, leaving, air_degc)
+    surface = air_degc - (air_degc - leaving) / touching
+    condensed = _condensed(humidity_ratio, surface, pressure_pa, touching)
+    wet = condensed > 0.0
+    wet &= able
+    condensed = np.where(wet, condensed, 0.0)
+    if wet.any():  # dry rows come out of this as they went in
+        # Condensate leaves less cooling to the air, and warmer air leaves less condensate: the
+        # leaving temperature that agrees with itself, by the secant method.
+        driest, previous, missed = leaving, leaving, np.zeros_like(leaving)
+        for step in range(_CONDENSATION_STEPS):
+            latent = condensed * condensation_j_kg(leaving, surface)
+            sensible = np.where(wet, specific_heat * (air_degc - leaving), 1.0)
+            total_ratio = 1.0 + latent / sensible
+            valve = _ValveCurve(design, conductance, air_resistance, capacity, total_ratio)
+            effectiveness, growth = valve.at(most_ratio)
+            coldest = air_degc - effectiveness * drop
+            met = np.where(stuck, coldest, np.maximum(coldest, target_degc))
+            last_missed, missed = missed, met - leaving
+            change = missed - last_missed
+            steep = wet & (step > 0) & (np.abs(change) > _LEAST_DROP_K)
+            gain = np.where(steep, (previous - leaving) / np.where(steep, change, 1.0), 0.5)
+            previous = leaving
+            step_to = np.maximum(leaving + gain * missed, driest)
+            leaving = np.where(wet, np.minimum(step_to, air_degc - _LEAST_DROP_K), leaving)
+            surface = air_degc - (air_degc - leaving) / touching
+            fresh = _condensed(humidity_ratio, surface, pressure_pa, touching)
+            condensed = np.where(wet, fresh, 0.0)
+
+    controlled = able & ~stuck & (coldest <= target_degc)
+    leaving = np.where(controlled, target_degc, leaving)
+    wanted = np.where(controlled, wanted / drop, effectiveness)
+    wanted = np.minimum(np.maximum(wanted, _LEAST_EFFECTIVENESS), effectiveness)
+    water_ratio = valve.water_ratio(wanted, most_ratio, effectiveness, growth)
+    water_ratio = np.where(controlled, water_ratio, most_ratio)
+    water_ratio = np.where(able, water_ratio, 0.0)
+
+    sensible_heat = np.where(able, capacity * (air_degc - leaving), 0.0)
+    condensate = condensed * flow
+    heat = sensible_heat + condensate * condensation_j_kg(leaving, surface)
+    water = water_ratio * design.rated_water_kg_s
+    water_capacity = np.where(able, water * WATER_SPECIFIC_HEAT_J_KG_K, 1.0)
+    return CoilOperation(
+        air_degc=leaving,
+        humidity_ratio=humidity_ratio - condensed,
+        heat_w=heat,
+        sensible_heat_w=sensible_heat,
+        condensate_kg_s=condensate,
+        condensate_degc=surface,
+        water_ratio=water_ratio,
+        water_kg_s=water,
+        water_return_degc=water_degc + heat / water_capacity,
+        saturated=leaving > target_degc,
+        air_slope=np.where(controlled, 0.0, np.where(able, 1.0 - effectiveness, 1.0)),
+        water_slope_w_k=np.where(able & ~controlled, heat / drop, 0.0),
+        humidity_slope=np.where(condensed > 0.0, 1.0 - touching, 1.0),
+    )
+
+
+class _ValveCurve:
+    """Effectiveness on the air's side against the water flow, for given air."""
+
+    def __init__(
+        self,
+        design: CoilDesign,
+        conductance_w_k: Array,
+        air_resistance: Array,
+        capacity_w_k: Array,
+        total_heat_ratio: Array | float = 1.0,
+    ) -> None:
+        """Resistances are shares of 1 / conductance; capacity is the air's heat capacity flow."""
+        capacity = capacity_w_k * total_heat_ratio
+        self.air_resistance = air_resistance / total_heat_ratio
+        self.water_resistance = 1.0 - design.air_resistance_share
+        self.transfer_units = conductance_w_k / capacity
+        self.capacity_ratio = design.rated_water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K / capacity
+
+    def at(self, water_ratio: Array) -> tuple[Array, Array]:
+        """Effectiveness, and its derivative by the logarithm of the water flow, both above 0."""
+        water_resistance = self.water_resistance * water_ratio**-_FLOW_EXPONENT
+        resistance = self.air_resistance + water_resistance
+        ratio = self.capacity_ratio * water_ratio
+        water_smaller = ratio < 1.0
+        smaller = np.minimum(ratio, 1.0)  # over the air's heat capacity flow
+        capacity_ratio = smaller / np.maximum(ratio, 1.0)
+        transfer_units = self.transfer_units / (resistance * smaller)
+        # As in `cross_flow_effectiveness`, in pieces for the derivative.
+        root = transfer_units**0.22
+        inner = capacity_ratio * (transfer_units / root)
+        relief = np.expm1(-inner)
+        outer = root / capacity_ratio
+        complement = np.expm1(relief * outer)
+        effectiveness = -complement * smaller
+        # Logarithmic derivatives of the two dimensionless groups.
+        units_growth = _FLOW_EXPONENT * water_resistance / resistance - water_smaller
+        ratio_growth = np.where(water_smaller, 1.0, -1.0)
+        exponent_growth = relief * (0.22 * units_growth - ratio_growth)
+        exponent_growth -= (relief + 1.0) * inner * (ratio_growth + 0.78 * units_growth)
+        growth = -(complement + 1.0) * smaller * outer * exponent_growth
+        growth += water_smaller * effectiveness
+        return effectiveness, growth
+
+    def water_ratio(
+        self, wanted: Array, most_ratio: Array, effectiveness: Array, growth: Array
+    ) -> Array:
+        """The flow of that effectiveness, which is at most that of `most_ratio`.
+
+        effectiveness, growth: what `at` gives there. Newton's method on 1 / effectiveness against
+        1 / flow, nearly a hyperbola: flat where the air limits, straight where the water does. It
+        begins on the one of that kind through the known point with its slope.
+        """
+        most_capacity_ratio = self.capacity_ratio * most_ratio
+        slope = most_capacity_ratio * growth / (effectiveness * effectiveness)
+        flatness = np.minimum(effectiveness / most_capacity_ratio, 1.0 - 1e-9)
+        power = 1.0 + np.log(np.maximum(slope, _LEAST_GROWTH)) / np.log(flatness)
+        power = np.clip(power, 1.3, 6.0)
+        start = wanted**-power - effectiveness**-power
+        start += most_capacity_ratio**-power
+        # No more heat goes into the water than brings it to the air's temperature.
+        limit = most_capacity_ratio / wanted
+        throttling = np.maximum(most_capacity_ratio * start ** (1.0 / power), 1.0)
+        for _ in range(_NEWTON_STEPS):
+            effectiveness, growth = self.at(most_ratio / throttling)
+            missed = effectiveness * (1.0 - effectiveness / wanted)
+            throttling = throttling * (1.0 - missed / np.maximum(growth, _LEAST_GROWTH))
+            throttling = np.minimum(np.maximum(throttling, 1.0), limit)
+        return most_ratio / throttling
+
+
+def _condensed(
+    humidity_ratio: Quantity, surface_degc: Array, pressure_pa: Quantity, touching: Array
+) -> Array:
+    """Water that air loses at a surface, kg per kg of dry air, 0 or more."""
+    excess = humidity_ratio - saturation_humidity_ratio(surface_degc, pressure_pa)
+    return touching * np.maximum(excess, 0.0)
