@@ -1,0 +1,124 @@
+"""The hall's moisture over a step: outdoor air, condensation, and a humidifier with its water.
+
+One well-mixed store, solved exactly over a step in which flows are constant (exponential_step.py).
+The humidifier is an electric steam boiler (EnergyPlus Engineering Reference,
+Humidifier:Steam:Electric) that keeps air from falling below a dew point.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rlkit_envs.data_center.exponential_step import linear_mean, mean_weight
+from rlkit_envs.data_center.psychrometrics import (
+    VAPORISATION_J_KG,
+    VAPOUR_SPECIFIC_HEAT_J_KG_K,
+    WATER_SPECIFIC_HEAT_J_KG_K,
+    Array,
+    Quantity,
+)
+from rlkit_envs.data_center.ranges import check_positive, check_ranges
+
+STEAM_DEGC = 100.0
+"""Temperature of the humidifier's steam."""
+
+
+@dataclass(frozen=True)
+class HumidityDesign:
+    """Outdoor air that enters unasked, and the humidifier."""
+
+    outdoor_air_m3_s: float = 0.1
+    """Infiltration and ventilation, m3/s; for 2,000 m3 a change of air every 5.6 h (assumed)."""
+    minimum_dew_point_degc: float = -9.0
+    """Below it the humidifier runs, degC; ASHRAE TC 9.9 (2021) recommends -9 at the IT inlet."""
+    humidifier_kg_s: float = 0.01
+    """Most steam that the humidifier makes, kg/s; 0 for none."""
+    boiler_efficiency: float = 0.9
+    """Of the humidifier, above 0..1; its losses heat the hall."""
+    feed_water_degc: float = 15.0
+    """Of the humidifier's water, 0..50 degC."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "boiler_efficiency")
+        check_ranges(
+            self,
+            outdoor_air_m3_s=(0.0, np.inf),
+            minimum_dew_point_degc=(-40.0, 20.0),
+            humidifier_kg_s=(0.0, np.inf),
+            boiler_efficiency=(0.0, 1.0),
+            feed_water_degc=(0.0, 50.0),
+        )
+
+
+class HallHumidity(NamedTuple):
+    """Moisture at the end of a step and over it; arrays of one shape."""
+
+    humidity_ratio: Array
+    mean_humidity_ratio: Array
+    steam_kg_s: Array
+    """Made by the humidifier, which is the water that it uses."""
+
+
+class Humidifier(NamedTuple):
+    """Power and heat of a humidifier; arrays of one shape."""
+
+    power_w: Array
+    sensible_heat_w: Array
+    """Share of the power that warms the hall: the boiler's losses, and steam that cools to the
+    hall's temperature. The rest is the enthalpy of the vapour over that of the feed water."""
+
+
+def advance_humidity(
+    design: HumidityDesign,
+    humidity_ratio: Array,
+    *,
+    air_kg: Quantity,
+    supply_kg_s: Quantity,
+    supply_intercept: Quantity,
+    supply_slope: Quantity,
+    outdoor_kg_s: Quantity,
+    outdoor_humidity_ratio: Quantity,
+    minimum_humidity_ratio: Quantity,
+    step_s: float,
+) -> HallHumidity:
+    """The hall's humidity ratio after a step, from `humidity_ratio` at its beginning.
+
+    M dW/dt = m_s (c + d W - W) + m_o (W_o - W) + steam
+    air_kg: M, dry air in the hall. supply_kg_s: m_s. The supply comes at c + d W, d in 0..1:
+    c = 0 and d = 1 for return air over a dry coil. outdoor_kg_s: m_o, of infiltration.
+    minimum_humidity_ratio: that of the minimum dew point at this pressure. The humidifier makes
+    the steady flow that ends the step at it, if the step would end below it, as far as it can.
+
+    Put into the equation, the mean gives the change of the stored water to rounding.
+    """
+    mass = np.asarray(air_kg)
+    drying = supply_kg_s * (1.0 - np.asarray(supply_slope)) + outdoor_kg_s
+    rate = drying / mass
+    moistening = supply_kg_s * np.asarray(supply_intercept)
+    moistening += outdoor_kg_s * np.asarray(outdoor_humidity_ratio)
+    weight = step_s * mean_weight(-step_s * rate)
+
+    dry_mean = humidity_ratio + weight * (moistening / mass - rate * humidity_ratio)
+    dry_end = humidity_ratio + step_s * (moistening / mass - rate * dry_mean)
+    # End value per steady flow of steam: its own, less what the exchange of air takes along.
+    gain = step_s * (1.0 - rate * weight) / mass
+    steam = np.maximum(minimum_humidity_ratio - dry_end, 0.0) / gain
+    steam = np.minimum(steam, design.humidifier_kg_s)
+
+    forcing = (moistening + steam) / mass
+    mean = linear_mean(humidity_ratio, rate, forcing, step_s)
+    end = humidity_ratio + step_s * (forcing - rate * mean)
+    return HallHumidity(end, mean, steam)
+
+
+def operate_humidifier(
+    design: HumidityDesign, steam_kg_s: Quantity, air_degc: Quantity
+) -> Humidifier:
+    """Electric power for a flow of steam of 100 degC, and what of it warms air of `air_degc`."""
+    steam = np.asarray(steam_kg_s)
+    steam_j_kg = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * STEAM_DEGC
+    boiling = steam * (steam_j_kg - WATER_SPECIFIC_HEAT_J_KG_K * design.feed_water_degc)
+    power = boiling / design.boiler_efficiency
+    cooling = steam * VAPOUR_SPECIFIC_HEAT_J_KG_K * (STEAM_DEGC - np.asarray(air_degc))
+    return Humidifier(power, power - boiling + cooling)
