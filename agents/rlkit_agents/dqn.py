@@ -106,7 +106,7 @@ class DQNConfig:
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("l1", "l2", "learning_starts", "learning_rate_end"):
+        for name in ("l1", "l2", "learning_starts", "learning_rate_end", "learning_rate_steps"):
             if not (getattr(self, name) or 0) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         for name in ("epsilon", "importance_exponent"):

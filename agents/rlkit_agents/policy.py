@@ -64,7 +64,7 @@ class Policy(nn.Module, ABC):
         state: what the last call returned. episode_start: (batch,) bool, True where an
         episode begins and the state is to be forgotten.
         Raises ValueError where the observation's shape does not fit the policy's space, and where
-        the state is one of another policy or of a batch of another size.
+        the state is one of another policy, or it or `episode_start` of a batch of another size.
         """
         shape = self.observation_space.shape
         assert shape is not None
@@ -80,7 +80,13 @@ class Policy(nn.Module, ABC):
         if state is not None:
             tensors = tuple(torch.as_tensor(part).to(self.device) for part in state)
             if episode_start is not None:
-                starts = np.broadcast_to(np.asarray(episode_start, bool), len(batch))
+                starts = np.asarray(episode_start, bool)
+                if starts.shape not in ((), (len(batch),)):
+                    raise ValueError(
+                        f"episode_start of shape {starts.shape} does not fit a batch of "
+                        f"{len(batch)}"
+                    )
+                starts = np.broadcast_to(starts, len(batch))
                 tensors = self.forget(tensors, torch.as_tensor(starts.copy()).to(self.device))
         with torch.inference_mode():
             observations = torch.as_tensor(np.ascontiguousarray(batch)).to(self.device)

@@ -26,7 +26,6 @@ MLP = NetworkConfig(torso="mlp", hidden_sizes=(16, 8), activation="tanh")
 COMPACT = NetworkConfig(torso="compact", dense_size=16)
 LSTM = replace(MLP, memory="lstm", memory_size=6)
 GRU = replace(MLP, memory="gru", memory_size=6)
-SKIP = replace(GRU, memory_skip=True)
 
 
 def actor_critic(
@@ -181,7 +180,7 @@ def test_the_generator_decides_what_is_explored():
 # Memory
 
 
-@pytest.mark.parametrize("network", [LSTM, GRU, SKIP, MLP])
+@pytest.mark.parametrize("network", [LSTM, GRU, MLP])
 def test_unrolling_is_acting_step_by_step(network: NetworkConfig):
     policy = actor_critic(network=network)
     observations = samples(6, 3)

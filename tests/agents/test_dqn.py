@@ -544,6 +544,7 @@ def test_rewards_that_overflow_the_loss_stop_learning(kind: str):
         ({"learning_rate": -1e-3}, "learning_rate must be positive, got -0.001"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
         ({"learning_rate_end": -1e-3}, "learning_rate_end must be at least 0"),
+        ({"learning_rate_steps": -1}, "learning_rate_steps must be at least 0, got -1"),
         ({"learning_starts": -1}, "learning_starts must be at least 0"),
         ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive"),
         ({"munchausen_temperature": 0.0}, "munchausen_temperature must be positive"),

@@ -170,9 +170,8 @@ def observations(count: int, batch: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("skip", [False, True])
-def test_acting_step_by_step_gives_the_values_of_the_whole_trace(kind: Kind, skip: bool):
-    policy = q_policy(kind, dueling=True, memory_skip=skip)
+def test_acting_step_by_step_gives_the_values_of_the_whole_trace(kind: Kind):
+    policy = q_policy(kind, dueling=True)
     seen = torch.from_numpy(observations(30, 4))
     starts = torch.rand(30, 4) < 0.1
     with torch.no_grad():
@@ -247,6 +246,13 @@ def test_a_state_that_does_not_fit_is_refused(
 ):
     with pytest.raises(ValueError, match=complaint):
         q_policy().predict(observations(1, 3)[0], state, episode_start=episode_start)
+
+
+def test_starts_of_another_batch_are_refused():
+    policy = q_policy()
+    _, state = policy.predict(observations(1, 3)[0])
+    with pytest.raises(ValueError, match=r"episode_start of shape \(2,\) does not fit .* of 3"):
+        policy.predict(observations(1, 3)[0], state, episode_start=np.zeros(2, bool))
 
 
 def test_a_policy_without_memory_refuses_a_state():
