@@ -127,30 +127,31 @@ def settle_air_handler(
     supply_conductance_w_k: Quantity,
     entering_degc: Quantity,
     entering_humidity_ratio: Quantity,
+    condensate_kg_s: Quantity,
 ) -> AirHandlerOperation:
     """The same fan, valve and water with other entering air: its means over a step.
 
     Along the slopes, so that hall and chilled water agree to rounding on what went from one to the
-    other: sensible heat = supply_conductance_w_k (T_in - T_supply) + fan power, condensate = flow
-    (W_in - W_supply). supply_conductance_w_k: flow times c_p, as the hall's balance has it.
+    other: sensible heat = supply_conductance_w_k (T_in - T_supply) + fan power, and latent heat as
+    the hall's moisture lost condensate (`advance_humidity`).
+    supply_conductance_w_k: flow times c_p, as the hall's balance has it.
     """
     supply = operation.supply_intercept_degc + operation.supply_slope * np.asarray(entering_degc)
-    humidity = np.asarray(entering_humidity_ratio)
-    supply_humidity = operation.humidity_intercept + operation.humidity_slope * humidity
-    sensible = supply_conductance_w_k * (entering_degc - supply) + operation.fan_power_w
-    condensate = operation.supply_kg_s * (humidity - supply_humidity)
-    flowing = operation.water_ratio > 0.0
-    sensible = np.where(flowing, sensible, 0.0)
     conductance = np.asarray(supply_conductance_w_k)
-    leaving = entering_degc - sensible / np.where(conductance > 0.0, conductance, 1.0)
-    heat = sensible + condensate * condensation_j_kg(leaving, operation.condensate_degc)
+    flowing = operation.water_ratio > 0.0
+    sensible = conductance * (entering_degc - supply) + operation.fan_power_w
+    sensible = np.where(flowing, sensible, 0.0)
+    leaving = entering_degc - sensible / np.where(flowing, conductance, 1.0)
+    latent = condensate_kg_s * condensation_j_kg(leaving, operation.condensate_degc)
+    heat = sensible + latent
     water_capacity = operation.water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K
     warmer = (heat - operation.coil_heat_w) / np.where(flowing, water_capacity, 1.0)
+    air = np.where(flowing, operation.supply_kg_s, 1.0)
     return operation._replace(
         supply_degc=supply,
-        supply_humidity_ratio=supply_humidity,
+        supply_humidity_ratio=entering_humidity_ratio - condensate_kg_s / air,
         coil_heat_w=heat,
         sensible_heat_w=sensible,
-        condensate_kg_s=condensate,
+        condensate_kg_s=np.asarray(condensate_kg_s),
         water_return_degc=operation.water_return_degc + warmer,
     )

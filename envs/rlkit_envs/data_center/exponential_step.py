@@ -55,9 +55,3 @@ def mean_weight_difference(slow: Array, fast: Array) -> Array:
             power = power * slow + fast_power
         difference = np.where(small, series, difference)
     return difference
-
-
-def linear_mean(start: Array, rate_per_s: Array, forcing: Array, step_s: float) -> Array:
-    """Mean over a step of x' = forcing - rate x, for a rate of 0 or more."""
-    exponent = -step_s * rate_per_s
-    return start + step_s * mean_weight(exponent) * (forcing - rate_per_s * start)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rlkit_envs.data_center.exponential_step import linear_mean, mean_weight
+from rlkit_envs.data_center.exponential_step import mean_weight
 from rlkit_envs.data_center.psychrometrics import (
     VAPORISATION_J_KG,
     VAPOUR_SPECIFIC_HEAT_J_KG_K,
@@ -58,6 +58,10 @@ class HallHumidity(NamedTuple):
     mean_humidity_ratio: Array
     steam_kg_s: Array
     """Made by the humidifier, which is the water that it uses."""
+    entering_humidity_ratio: Array
+    """Mean of what entered the coil."""
+    condensate_kg_s: Array
+    """Taken out by the coil, 0 or more."""
 
 
 class Humidifier(NamedTuple):
@@ -75,8 +79,10 @@ def advance_humidity(
     *,
     air_kg: Quantity,
     supply_kg_s: Quantity,
-    supply_intercept: Quantity,
-    supply_slope: Quantity,
+    entering_intercept: Quantity = 0.0,
+    entering_slope: Quantity = 1.0,
+    coil_intercept: Quantity,
+    coil_slope: Quantity,
     outdoor_kg_s: Quantity,
     outdoor_humidity_ratio: Quantity,
     minimum_humidity_ratio: Quantity,
@@ -84,32 +90,50 @@ def advance_humidity(
 ) -> HallHumidity:
     """The hall's humidity ratio after a step, from `humidity_ratio` at its beginning.
 
-    M dW/dt = m_s (c + d W - W) + m_o (W_o - W) + steam
-    air_kg: M, dry air in the hall. supply_kg_s: m_s. The supply comes at c + d W, d in 0..1:
-    c = 0 and d = 1 for return air over a dry coil. outdoor_kg_s: m_o, of infiltration.
+    M dW/dt = m_s (W_s - W) + m_o (W_o - W) + steam, W_s = c + d W_e, W_e = a + b W
+    air_kg: M, dry air in the hall. supply_kg_s: m_s, at W_s.
+    entering_intercept, entering_slope: a and b, 0..1, of what enters the coil: 0 and 1 for return
+    air, r W_outdoors and 1 - r with a share r of outdoor air.
+    coil_intercept, coil_slope: c and d, 0..1; 0 and 1 where it is dry. A coil that would give more
+    water than it takes, because the hall dries out during the step, counts as dry.
+    outdoor_kg_s, outdoor_humidity_ratio: m_o and W_o, of infiltration.
     minimum_humidity_ratio: that of the minimum dew point at this pressure. The humidifier makes
     the steady flow that ends the step at it, if the step would end below it, as far as it can.
 
     Put into the equation, the mean gives the change of the stored water to rounding.
     """
+
+    def advance(intercept: Array, slope: Array) -> tuple[Array, Array, Array]:
+        """For a supply of intercept + slope W: end, mean and steam."""
+        rate = (supply_kg_s * (1.0 - slope) + outdoor_kg_s) / mass
+        forcing = (supply_kg_s * intercept + infiltrated) / mass
+        weight = step_s * mean_weight(-step_s * rate)
+        unsteamed = humidity_ratio + weight * (forcing - rate * humidity_ratio)
+        unsteamed = humidity_ratio + step_s * (forcing - rate * unsteamed)
+        # End value per steady flow of steam: its own, less what the exchange of air takes along.
+        gain = step_s * (1.0 - rate * weight) / mass
+        steam = np.maximum(minimum_humidity_ratio - unsteamed, 0.0) / gain
+        steam = np.minimum(steam, design.humidifier_kg_s)
+        forcing = forcing + steam / mass
+        mean = humidity_ratio + weight * (forcing - rate * humidity_ratio)
+        return humidity_ratio + step_s * (forcing - rate * mean), mean, steam
+
     mass = np.asarray(air_kg)
-    drying = supply_kg_s * (1.0 - np.asarray(supply_slope)) + outdoor_kg_s
-    rate = drying / mass
-    moistening = supply_kg_s * np.asarray(supply_intercept)
-    moistening += outdoor_kg_s * np.asarray(outdoor_humidity_ratio)
-    weight = step_s * mean_weight(-step_s * rate)
-
-    dry_mean = humidity_ratio + weight * (moistening / mass - rate * humidity_ratio)
-    dry_end = humidity_ratio + step_s * (moistening / mass - rate * dry_mean)
-    # End value per steady flow of steam: its own, less what the exchange of air takes along.
-    gain = step_s * (1.0 - rate * weight) / mass
-    steam = np.maximum(minimum_humidity_ratio - dry_end, 0.0) / gain
-    steam = np.minimum(steam, design.humidifier_kg_s)
-
-    forcing = (moistening + steam) / mass
-    mean = linear_mean(humidity_ratio, rate, forcing, step_s)
-    end = humidity_ratio + step_s * (forcing - rate * mean)
-    return HallHumidity(end, mean, steam)
+    infiltrated = outdoor_kg_s * np.asarray(outdoor_humidity_ratio)
+    entering_intercept, entering_slope = np.asarray(entering_intercept), np.asarray(entering_slope)
+    coil_slope = np.asarray(coil_slope)
+    intercept = coil_intercept + coil_slope * entering_intercept
+    end, mean, steam = advance(intercept, coil_slope * entering_slope)
+    entering = entering_intercept + entering_slope * mean
+    condensate = supply_kg_s * ((1.0 - coil_slope) * entering - coil_intercept)
+    reversed_ = condensate < 0.0
+    if reversed_.any():  # per row the same with or without the others
+        dry_end, dry_mean, dry_steam = advance(entering_intercept, entering_slope)
+        end, mean = np.where(reversed_, dry_end, end), np.where(reversed_, dry_mean, mean)
+        steam = np.where(reversed_, dry_steam, steam)
+        entering = entering_intercept + entering_slope * mean
+        condensate = np.maximum(condensate, 0.0)
+    return HallHumidity(end, mean, steam, entering, condensate)
 
 
 def operate_humidifier(

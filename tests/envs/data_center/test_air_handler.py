@@ -130,6 +130,7 @@ def test_settling_where_it_was_changes_nothing(changes: dict[str, float]) -> Non
         supply_conductance_w_k=conductance,
         entering_degc=32.0,
         entering_humidity_ratio=humidity,
+        condensate_kg_s=handler.condensate_kg_s,
     )
     for name, before, after in zip(handler._fields, handler, settled, strict=True):
         assert after == pytest.approx(before, rel=1e-9, abs=1e-6), name
@@ -143,6 +144,7 @@ def test_settling_follows_the_slopes() -> None:
         supply_conductance_w_k=conductance,
         entering_degc=34.0,
         entering_humidity_ratio=0.006,
+        condensate_kg_s=0.0,
     )
     warmer = operate(supply_setpoint_degc=12.0, entering_degc=34.0)
     assert settled.supply_degc == pytest.approx(warmer.supply_degc, rel=1e-9)
@@ -151,7 +153,11 @@ def test_settling_follows_the_slopes() -> None:
     # Held at its set point, all that more heat goes into the water.
     held = operate()
     settled = settle_air_handler(
-        held, supply_conductance_w_k=conductance, entering_degc=33.0, entering_humidity_ratio=0.006
+        held,
+        supply_conductance_w_k=conductance,
+        entering_degc=33.0,
+        entering_humidity_ratio=0.006,
+        condensate_kg_s=0.0,
     )
     assert settled.supply_degc == held.supply_degc
     assert settled.coil_heat_w - held.coil_heat_w == pytest.approx(conductance, rel=1e-6)

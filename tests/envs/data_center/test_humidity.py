@@ -21,8 +21,8 @@ def advance(design: HumidityDesign, humidity: float, **changes: Any) -> HallHumi
     conditions: dict[str, Any] = {
         "air_kg": 2400.0,
         "supply_kg_s": 70.0,
-        "supply_intercept": 0.0,
-        "supply_slope": 1.0,
+        "coil_intercept": 0.0,
+        "coil_slope": 1.0,
         "outdoor_kg_s": 0.12,
         "outdoor_humidity_ratio": 0.002,
         "minimum_humidity_ratio": 0.0,
@@ -48,6 +48,7 @@ def test_infiltration_dries_the_hall_by_hand() -> None:
     st.floats(0, 5),
     st.floats(0.0005, 0.02),
     st.floats(0, 0.012),
+    st.sampled_from([0.0, 0.4, 1.0]),
 )
 def test_stored_water_is_what_flowed_in(
     humidity: float,
@@ -57,20 +58,30 @@ def test_stored_water_is_what_flowed_in(
     outdoor: float,
     outdoor_ratio: float,
     minimum: float,
+    share: float,
 ) -> None:
     design = HumidityDesign()
     hall = advance(
         design,
         humidity,
         supply_kg_s=supply,
-        supply_intercept=intercept,
-        supply_slope=slope,
+        entering_intercept=share * outdoor_ratio,
+        entering_slope=1.0 - share,
+        coil_intercept=intercept,
+        coil_slope=slope,
         outdoor_kg_s=outdoor,
         outdoor_humidity_ratio=outdoor_ratio,
         minimum_humidity_ratio=minimum,
     )
-    supplied = intercept + slope * hall.mean_humidity_ratio
-    inflow = supply * (supplied - hall.mean_humidity_ratio) + hall.steam_kg_s
+    entering = share * outdoor_ratio + (1 - share) * hall.mean_humidity_ratio
+    assert hall.entering_humidity_ratio == pytest.approx(entering, rel=1e-12)
+    condensate = supply * (entering - intercept - slope * entering)
+    if hall.condensate_kg_s[0] == 0.0:  # a dry coil, or one that would moisten the air
+        assert condensate[0] <= 1e-12 or slope == 1.0
+    else:
+        assert hall.condensate_kg_s == pytest.approx(condensate, rel=1e-12)
+    inflow = supply * (entering - hall.mean_humidity_ratio) - hall.condensate_kg_s
+    inflow += hall.steam_kg_s
     inflow += outdoor * (outdoor_ratio - hall.mean_humidity_ratio)
     stored = 2400.0 * (hall.humidity_ratio - humidity)
     assert stored[0] == pytest.approx(STEP_S * inflow[0], rel=1e-9, abs=1e-11)
@@ -85,7 +96,7 @@ def test_stored_water_is_what_flowed_in(
 
 
 def test_a_wet_coil_agrees_with_a_numerical_solution() -> None:
-    flows = {"supply_intercept": 0.004, "supply_slope": 0.3, "outdoor_humidity_ratio": 0.015}
+    flows = {"coil_intercept": 0.004, "coil_slope": 0.3, "outdoor_humidity_ratio": 0.015}
     hall = advance(NO_HUMIDIFIER, 0.012, **flows)
 
     def change(_: float, state: np.ndarray) -> list[float]:
@@ -96,6 +107,17 @@ def test_a_wet_coil_agrees_with_a_numerical_solution() -> None:
     solution = solve_ivp(change, (0.0, STEP_S), [0.012, 0.0], rtol=1e-10, atol=1e-14)
     assert hall.humidity_ratio[0] == pytest.approx(solution.y[0, -1], rel=1e-8)
     assert hall.mean_humidity_ratio[0] == pytest.approx(solution.y[1, -1], rel=1e-8)
+
+
+def test_a_coil_never_moistens_a_hall_that_dries_out() -> None:
+    # It condenses at first, but soon the hall would be drier than air in touch with the coil.
+    flows = {"coil_intercept": 0.0049, "coil_slope": 0.3, "outdoor_humidity_ratio": 0.001}
+    hall = advance(NO_HUMIDIFIER, 0.00701, outdoor_kg_s=3.0, **flows)
+    dry = advance(NO_HUMIDIFIER, 0.00701, outdoor_kg_s=3.0, outdoor_humidity_ratio=0.001)
+    assert hall.condensate_kg_s[0] == 0.0
+    assert hall.humidity_ratio[0] == dry.humidity_ratio[0]
+    moist = advance(NO_HUMIDIFIER, 0.014, outdoor_kg_s=0.1, **flows)
+    assert moist.condensate_kg_s[0] > 0.01
 
 
 def test_the_humidifier_holds_the_minimum_with_the_water_that_leaves() -> None:
