@@ -72,16 +72,14 @@ def balance_condenser(
 ) -> CondenserBalance:
     """Finds the condenser water's temperatures, and with them the heat and power of the chiller.
 
-    setpoint_degc: chilled-water set point, which also decides the chiller's lift. exchanger_w_k:
+    setpoint_degc: chilled-water set point, that of `step`, which also decides the chiller's lift;
+    the caller keeps it at or above the design's `minimum_chilled_degc`. exchanger_w_k:
     `plate_exchanger_w_k`, acting between return_degc, the chilled water's return at the step's
     start, and the tower's leaving water. pump_heat_w: heat of the condenser pump, added before the
-    tower.
-    iterations: Newton steps; with 2 the residual stays within 0.1 K while the fan runs and the set
-    point moves by up to 1 K, typically 1e-5 K, and within 1 K with the fan off and the water so hot
-    that the chiller fails (tests).
+    tower. iterations: Newton steps; with 2 the residual is typically 1e-5 K and within 0.1 K while
+    the fan runs and the set point moves by up to 1 K (tests).
     """
     w_k = tower.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K
-    setpoint = np.maximum(setpoint_degc, chiller_design.minimum_chilled_degc)
     running = np.logical_and(chiller_running, tower.water_flow_kg_s > LEAST_CONDENSER_FLOW_KG_S)
 
     def balance(rejected_w: Array) -> tuple[Array, Array, ChilledWaterRemoval, Chiller, Array]:
@@ -91,7 +89,7 @@ def balance_condenser(
         # The chiller feels what the exchanger could give; it differs little from what it gives.
         state = chiller_state(
             chiller_design,
-            setpoint,
+            setpoint_degc,
             leaving + np.clip(offered_w, 0.0, step.load_w) / w_k,
             running=running,
             refrigerant_loss=refrigerant_loss,
@@ -104,25 +102,26 @@ def balance_condenser(
 
     wanted_w = np.maximum(step.load_w - step.held_wanted_w, 0.0)
     carried_w = np.minimum(wanted_w, chiller_design.capacity_w) * (1.0 + 0.9 / chiller_design.cop)
-    # What the exchanger would give alone: a line against the tower's curve, which bends down, so
-    # that Newton's method comes from below.
-    kept = 1.0 - step.removed_slope_w_k * step.mean_gain_k_w
-    alone_w_k = exchanger_w_k * kept
-    given_w = alone_w_k * return_degc + (1.0 - kept) * step.load_w
-    alone = np.zeros_like(carried_w)
-    for _ in range(_EXCHANGER_STEPS):
-        cooled = tower_balance(tower, alone + pump_heat_w)
-        missing = given_w - alone_w_k * cooled.leaving_degc - alone
-        alone = alone + missing / (1.0 + alone_w_k / w_k * cooled.warming)
-    most_w = given_w - alone_w_k * tower_design.minimum_leaving_degc
-    alone = np.clip(alone, 0.0, np.clip(most_w, 0.0, wanted_w))
+    alone_w_k, alone = exchanger_w_k, np.zeros_like(carried_w)
+    if np.ndim(exchanger_w_k) or exchanger_w_k:  # a plant without an exchanger saves the search
+        # What the exchanger would give alone: a line against the tower's curve, which bends down,
+        # so that Newton's method comes from below.
+        kept = 1.0 - step.removed_slope_w_k * step.mean_gain_k_w
+        alone_w_k = exchanger_w_k * kept
+        given_w = alone_w_k * return_degc + (1.0 - kept) * step.load_w
+        for _ in range(_EXCHANGER_STEPS):
+            cooled = tower_balance(tower, alone + pump_heat_w)
+            missing = given_w - alone_w_k * cooled.leaving_degc - alone
+            alone = alone + missing / (1.0 + alone_w_k / w_k * cooled.warming)
+        most_w = given_w - alone_w_k * tower_design.minimum_leaving_degc
+        alone = np.clip(alone, 0.0, np.clip(most_w, 0.0, wanted_w))
     assumed = np.where(running, np.maximum(carried_w, alone), alone) + pump_heat_w
 
     for _ in range(iterations):
         _, warming, water, _, rejected = balance(assumed)
         # Newton's method. A chiller that holds its set point hardly feels warmer water; one that
         # cannot, and an exchanger that cannot, give less.
-        short = water.end_degc > setpoint + 1e-6
+        short = water.end_degc > setpoint_degc + 1e-6
         range_k = rejected / w_k
         falling = _CAPACITY_FALL * range_k + (alone_w_k / w_k) * (water.exchanger_w > 0.0)
         slope = 1.0 + np.where(short, falling, -_POWER_RISE * range_k) * warming

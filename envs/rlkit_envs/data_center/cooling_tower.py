@@ -6,9 +6,9 @@ is quadratic in the flow ratio, the fan speed for a leaving temperature is a roo
 
 Below the least fan speed the fan cycles between that speed and free convection, as in EnergyPlus.
 Departures: where the polynomial would let the water warm as the air cools (very cold air at low
-fan speed), or the approach fall as the range grows, it is held at that point; a slow fan never
-cools less than none; wet bulbs above its range add to the leaving temperature; below
-`minimum_leaving_degc` a bypass mixes (EnergyPlus floats).
+fan speed, ranges above 11 to 18 K), or the approach fall as the range grows, it is held at that
+point; a slow fan never cools less than none; wet bulbs above its range add to the leaving
+temperature; below `minimum_leaving_degc` a bypass mixes (EnergyPlus floats).
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,6 @@ _YORK = np.array(
 )
 _YORK_CONSTANT, _YORK_LINEAR, _YORK_SQUARE = np.ascontiguousarray(np.moveaxis(_YORK, -1, 0))
 _COLDEST_WET_BULB, _WARMEST_WET_BULB = -34.4, 29.4444
-_LARGEST_RANGE = 22.2222
 _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO = 0.75, 1.25
 _LARGEST_FLOW_RATIO = 6.0
 """Water over air, beyond which the approach no longer rises at every range of a plant (to 8 K)."""
@@ -158,7 +157,7 @@ class TowerDesign:
 
 
 class _Curve(NamedTuple):
-    """Entering water over wet bulb as a quadratic of the range, straight from `knee_k` on."""
+    """Entering water over wet bulb as a quadratic of the range; from `knee_k` on, approach held."""
 
     wet_bulb_degc: Array
     constant: Array
@@ -259,24 +258,29 @@ class TowerBalance(NamedTuple):
 def tower_balance(state: TowerState, heat_w: Quantity) -> TowerBalance:
     """Leaving water of a tower that must reject `heat_w` (W) in steady state, before the bypass.
 
-    While the fan cycles, its two ways of rejecting the heat count as parallel conductances between
-    entering water and wet bulb, each taken at all of the heat; the shares of time weigh them.
-    EnergyPlus weighs the ranges instead, which differs by 1 K where the water is 20 to 50 K above
-    the wet bulb.
+    While the fan cycles, the ranges of fan on and off at one entering temperature, weighed by their
+    shares of time, make up the range (as in EnergyPlus, but each along a straight line from the
+    water that it would not cool, so that no search is needed).
     """
     range_k = heat_w / (state.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
-    wet_bulb, share = state.full.wet_bulb_degc, state.free_convection_ratio
-    off_k, off_slope = _entering_lift(state.full, range_k / share)
-    on_k, on_slope = _entering_lift(state.running, range_k)
-    on_k = on_k + (state.running.wet_bulb_degc - wet_bulb)
-    worse = on_k > off_k
-    off_slope = off_slope * (1.0 / share)
-    on_k = np.where(worse, off_k, on_k)
-    on_slope = np.where(worse, off_slope, on_slope)
-    on_share, off_share = state.duty / on_k, (1.0 - state.duty) / off_k
-    lift_k = 1.0 / (on_share + off_share)
-    slope = lift_k * lift_k * (on_share / on_k * on_slope + off_share / off_k * off_slope)
-    return TowerBalance(wet_bulb + lift_k - range_k, slope - 1.0)
+    on = _lines(state.running, range_k)
+    off = _lines(state.full, range_k * (1.0 / state.free_convection_ratio))
+    off = _Lines(
+        off.uncooled_degc,
+        off.chord * (1.0 / state.free_convection_ratio),
+        off.turning * (1.0 / state.free_convection_ratio) ** 2,
+    )
+    better = on.uncooled_degc + on.chord * range_k < off.uncooled_degc + off.chord * range_k
+    uncooled = np.where(better, on.uncooled_degc, off.uncooled_degc)
+    chord = np.where(better, on.chord, off.chord)
+    on_share, off_share = state.duty / chord, (1.0 - state.duty) / off.chord
+    cold = on_share * uncooled + off_share * off.uncooled_degc
+    entering = (range_k + cold) / (on_share + off_share)
+    # The chords turn as the range grows.
+    turning = on_share / chord * (entering - uncooled) * np.where(better, on.turning, off.turning)
+    turning += off_share / off.chord * (entering - off.uncooled_degc) * off.turning
+    slope = (1.0 + turning) / (on_share + off_share)
+    return TowerBalance(entering - range_k, slope - 1.0)
 
 
 def tower_leaving_degc(design: TowerDesign, state: TowerState, heat_w: Quantity) -> Array:
@@ -317,14 +321,14 @@ def tower_fan_ratio(
     least = design.minimum_fan_ratio
     share = design.free_convection_ratio
     full, slow = _curve(wet_bulb, water), _curve(wet_bulb, water / least)
-    entering_k = leaving_degc + range_k - full.wet_bulb_degc
-    off_k, _ = _entering_lift(full, range_k / share)
-    on_k, _ = _entering_lift(slow, range_k)
-    on_k = np.minimum(on_k + (slow.wet_bulb_degc - full.wet_bulb_degc), off_k)
-    # Parallel conductances: 1 / entering = duty / on + (1 - duty) / off.
-    reached = on_k * (off_k - entering_k)
-    duty = np.clip(reached / np.maximum(entering_k * (off_k - on_k), 1e-9), 0.0, 1.0)
-    return np.where(entering_k >= on_k, duty * least, np.maximum(speed, least))
+    entering = leaving_degc + range_k
+    off = _lines(full, range_k / share)
+    off_range = share * (entering - off.uncooled_degc) / off.chord
+    on = _lines(slow, range_k)
+    on_range = (entering - on.uncooled_degc) / on.chord
+    on_range = np.maximum(on_range, off_range)
+    duty = np.clip((range_k - off_range) / np.maximum(on_range - off_range, 1e-9), 0.0, 1.0)
+    return np.where(on_range >= range_k - 1e-9, duty * least, np.maximum(speed, least))
 
 
 def tower_water(
@@ -396,14 +400,30 @@ def _curve(wet_bulb_degc: Quantity, flow_ratio: Array) -> _Curve:
     known = np.clip(wet_bulb, np.maximum(_turning_wet_bulb(flow_ratio), _COLDEST_WET_BULB), None)
     held = np.minimum(known, _WARMEST_WET_BULB)
     constant, linear, square = _by_range(held, flow_ratio)
-    knee_k = np.where(square < 0.0, linear / np.maximum(-2.0 * square, 1e-12), _LARGEST_RANGE)
-    knee_k = np.clip(knee_k, 0.0, _LARGEST_RANGE)
+    # Where the approach is largest over the range, or sooner where colder air would warm the water.
+    largest = np.minimum(10.9 + 7.5 / flow_ratio, 26.0 - 2.5 * flow_ratio)
+    bends = square < 0.0
+    knee_k = np.where(bends, linear / np.where(bends, -2.0 * square, 1.0), largest)
+    knee_k = np.clip(knee_k, 0.0, np.minimum(largest, 18.5))
     return _Curve(known, constant, linear + 1.0, square, knee_k)
 
 
-def _entering_lift(curve: _Curve, range_k: Array) -> tuple[Array, Array]:
-    """Entering water over the curve's wet bulb at a range, K, and its slope over the range."""
-    bent = np.minimum(range_k, curve.knee_k)
+class _Lines(NamedTuple):
+    """Entering water over the range as a straight line through a range of the curve."""
+
+    uncooled_degc: Array
+    """Water that the curve would not cool: the line's start."""
+    chord: Array
+    """Kelvins of entering water per kelvin of range, up to that range."""
+    turning: Array
+    """Growth of the chord per kelvin of range, 1/K, at most 0."""
+
+
+def _lines(curve: _Curve, range_k: Array) -> _Lines:
+    safe = np.maximum(range_k, 1e-6)
+    bent = np.minimum(safe, curve.knee_k)
     bend = curve.square * bent
-    slope = curve.linear + 2.0 * bend
-    return (bend + curve.linear) * bent + curve.constant + (range_k - bent) * slope, slope
+    share = bent / safe
+    chord = 1.0 + (curve.linear - 1.0 + bend) * share
+    slope = np.where(safe > curve.knee_k, 1.0, curve.linear + 2.0 * bend)
+    return _Lines(curve.wet_bulb_degc + curve.constant, chord, (slope - chord) / safe)

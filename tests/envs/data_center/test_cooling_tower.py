@@ -1,0 +1,227 @@
+"""The cooling tower against the published correlation, its inverse, its faults and its water."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from rlkit_envs.data_center.cooling_tower import (
+    TowerDesign,
+    tower_balance,
+    tower_fan_ratio,
+    tower_leaving_degc,
+    tower_state,
+    tower_water,
+    york_approach_k,
+)
+from rlkit_envs.data_center.psychrometrics import density_kg_m3, enthalpy_j_kg, wet_bulb_degc
+
+DESIGN = TowerDesign()
+FLOW = np.array([DESIGN.water_flow_kg_s])
+WET_BULB = st.floats(-30.0, 30.0)
+FAN = st.floats(0.0, 1.0)
+HEAT = st.floats(0.0, 1.6e6)
+
+
+def leaving(wet_bulb, fan, heat, **faults):
+    """Before the bypass."""
+    state = tower_state(DESIGN, np.array([wet_bulb]), np.array([fan]), FLOW, **faults)
+    return tower_balance(state, np.array([heat])).leaving_degc[0]
+
+
+@pytest.mark.parametrize(
+    ("wet_bulb", "range_k", "flow_ratio", "approach"),
+    [  # the 27 terms summed in rational numbers
+        (25.0, 5.0, 1.0, 3.638655386225554),
+        (10.0, 6.0, 2.0, 16.291985096199998),
+        (0.0, 4.0, 1.5, 12.898909271451465),
+        (20.0, 8.0, 4.0, 27.21400050567875),
+    ],
+)
+def test_york_correlation(wet_bulb, range_k, flow_ratio, approach):
+    assert york_approach_k(wet_bulb, range_k, flow_ratio) == pytest.approx(approach, rel=1e-12)
+
+
+def test_design_point_is_met():
+    # 1.2 MW over 5.5556 K; EnergyPlus calibrates the water flow to the approach in the same way.
+    assert DESIGN.water_flow_kg_s == pytest.approx(1.2e6 / (4186.0 * 5.5556))
+    assert leaving(25.5556, 1.0, 1.2e6) == pytest.approx(25.5556 + 3.8889, abs=1e-9)
+    other = TowerDesign(wet_bulb_degc=22.0, approach_k=4.5, range_k=6.0)
+    flow = np.array([other.water_flow_kg_s])
+    state = tower_state(other, np.array([22.0]), np.array([1.0]), flow)
+    assert tower_leaving_degc(other, state, 1.2e6) == pytest.approx(26.5, abs=1e-9)
+
+
+def test_running_fan_follows_the_correlation_at_the_ratio_of_flows():
+    range_k = 0.9e6 / (4186.0 * DESIGN.water_flow_kg_s)
+    expected = 18.0 + york_approach_k(18.0, range_k, DESIGN.water_ratio / 0.5)
+    assert leaving(18.0, 0.5, 0.9e6) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_free_convection_gives_an_eighth_of_the_range_at_full_air_flow():
+    # With the fan off at 200 kW the entering water is what full air flow would cool by 8 x more.
+    range_k = 0.2e6 / (4186.0 * DESIGN.water_flow_kg_s)
+    entering = leaving(20.0, 0.0, 0.2e6) + range_k
+
+    def surplus(full_range):
+        approach = york_approach_k(20.0, full_range, DESIGN.water_ratio)
+        return 20.0 + approach + full_range - entering
+
+    assert brentq(surplus, 0.001, 22.0) == pytest.approx(8.0 * range_k, rel=1e-9)
+
+
+def test_cycling_lies_between_its_two_regimes_and_near_energyplus():
+    """EnergyPlus weighs the ranges of fan on and off at one entering temperature."""
+    heat = 0.35e6
+    off, half, on = (leaving(15.0, fan, heat) for fan in (0.0, 0.1, 0.2))
+    assert on < half < off
+    range_k = heat / (4186.0 * DESIGN.water_flow_kg_s)
+
+    def cooled(entering, flow_ratio):
+        def surplus(r):
+            return 15.0 + york_approach_k(15.0, r, flow_ratio) + r - entering
+
+        return brentq(surplus, 0.0, 18.0)
+
+    def missing(entering):
+        running = cooled(entering, DESIGN.water_ratio / 0.2)
+        still = 0.125 * cooled(entering, DESIGN.water_ratio)
+        return 0.5 * running + 0.5 * still - range_k
+
+    energyplus = brentq(missing, on + range_k, off + range_k)
+    assert half + range_k == pytest.approx(energyplus, abs=0.3)
+    assert off - on > 5.0  # beside which 0.3 K is little
+
+
+@given(WET_BULB, FAN, HEAT, st.floats(0.0, 10.0), FAN, st.floats(0.0, 4e5))
+def test_water_leaves_colder_with_drier_air_more_air_and_less_heat(
+    wet_bulb, fan, heat, drier, more_fan, less
+):
+    reference = leaving(wet_bulb, fan, heat) + 1e-9
+    assert leaving(wet_bulb - drier, fan, heat) <= reference
+    assert leaving(wet_bulb, max(fan, more_fan), heat) <= reference
+    assert leaving(wet_bulb, fan, max(heat - less, 0.0)) <= reference
+    assert reference > wet_bulb
+
+
+@given(WET_BULB, FAN, HEAT)
+def test_slope_for_solvers_is_the_derivative(wet_bulb, fan, heat):
+    heat = heat + 5e4
+    state = tower_state(DESIGN, np.array([wet_bulb]), np.array([fan]), FLOW)
+    per_kelvin = 4186.0 * FLOW
+    left, right = (tower_balance(state, heat + sign * 1e-4 * per_kelvin) for sign in (-1, 1))
+    numeric = (right.leaving_degc - left.leaving_degc) / 2e-4
+    ends = sorted((left.warming[0], right.warming[0]))  # at a knee the slope jumps
+    assert ends[0] - 1e-3 <= numeric <= ends[1] + 1e-3
+
+
+@given(st.floats(-12.0, 30.0), FAN, st.floats(1e5, 1.4e6))
+def test_fan_ratio_inverts_the_tower(wet_bulb, fan, heat):
+    wanted = leaving(wet_bulb, fan, heat)
+    bulb = np.array([wet_bulb])
+    back = tower_fan_ratio(DESIGN, bulb, np.array([wanted]), np.array([heat]), FLOW)
+    assert leaving(wet_bulb, back[0], heat) == pytest.approx(wanted, abs=0.05)
+    assert back[0] <= fan + 1e-6  # never more fan than it takes
+
+
+def test_fan_ratio_saturates():
+    bulb, heat = np.full(2, 20.0), np.full(2, 0.8e6)
+    ratio = tower_fan_ratio(DESIGN, bulb, np.array([20.1, 95.0]), heat, np.full(2, FLOW[0]))
+    np.testing.assert_array_equal(ratio, [1.0, 0.0])
+
+
+def test_bypass_keeps_the_water_from_freezing():
+    state = tower_state(DESIGN, np.array([-25.0]), np.array([1.0]), FLOW)
+    assert tower_balance(state, 1e5).leaving_degc < 0.0
+    assert tower_leaving_degc(DESIGN, state, 1e5) == 5.0
+
+
+def test_fan_power_follows_the_published_cubic_and_cycles_below_its_least_speed():
+    fan = np.array([0.0, 0.1, 0.2, 0.5, 1.0, 7.0])
+    power = tower_state(DESIGN, np.full(6, 20.0), fan, np.full(6, FLOW[0])).fan_power_w
+    assert DESIGN.fan_power_w == pytest.approx(12_600.0)
+    # -0.0093 + 0.0256 - 0.02095 + 0.1302375 at half speed; 0.0059232 at 0.2; 1 at full speed.
+    expected = np.array([0.0, 0.0059232 / 2, 0.0059232, 0.1255875, 1.0, 1.0]) * 12_600.0
+    np.testing.assert_allclose(power, expected, rtol=1e-6)
+
+
+def test_wear_and_fouling_cost_power_and_temperature():
+    args = (np.array([20.0]), np.array([0.8]), FLOW)
+    sound, worn = tower_state(DESIGN, *args), tower_state(DESIGN, *args, fan_wear=1.0)
+    assert worn.fan_power_w / sound.fan_power_w == pytest.approx(1.15)
+    assert worn.air_ratio == pytest.approx(0.56)
+    early = tower_state(DESIGN, *args, fan_wear=0.6)
+    assert early.air_ratio == 0.8
+    assert early.fan_power_w > sound.fan_power_w
+    warm = [leaving(20.0, 0.8, 1e6, fill_fouling=fouling) for fouling in (0.0, 0.5, 1.0)]
+    assert warm == sorted(warm)
+    # All of `FOULED_FILL` lost acts like 0.8 * 0.55 of the air.
+    assert warm[2] == pytest.approx(leaving(20.0, 0.44, 1e6), rel=1e-9)
+
+
+@given(st.floats(-10.0, 40.0), st.floats(0.1, 0.95), FAN, st.floats(1e4, 1.4e6))
+def test_water_balance(dry_bulb, humidity, fan, heat):
+    from rlkit_envs.data_center.psychrometrics import humidity_ratio_from_relative
+
+    ratio = humidity_ratio_from_relative(dry_bulb, humidity, 101_325.0)
+    bulb = np.minimum(wet_bulb_degc(dry_bulb, ratio, 101_325.0), 29.0)
+    state = tower_state(DESIGN, np.array([bulb]), np.array([fan]), FLOW)
+    out = tower_leaving_degc(DESIGN, state, heat)
+    water = tower_water(DESIGN, state, heat, out, dry_bulb, ratio, 101_325.0)
+    assert 0.0 <= water.evaporation_kg_s <= 1.5 * heat / 2.35e6
+    # Cycles of concentration 4: a third of the evaporation leaves as drift and blowdown, at least.
+    lost = water.drift_kg_s + water.blowdown_kg_s
+    assert lost >= water.evaporation_kg_s / 3.0 - 1e-12
+    assert water.drift_kg_s == pytest.approx(0.0005 * FLOW[0])
+
+
+def test_evaporation_is_near_the_saturated_exit_of_energyplus():
+    """The air that carries the heat off, saturated, solved for its enthalpy."""
+    from rlkit_envs.data_center.psychrometrics import saturation_humidity_ratio
+
+    for dry_bulb, ratio, heat in ((32.0, 0.016, 1.2e6), (20.0, 0.007, 0.8e6), (2.0, 0.003, 0.8e6)):
+        bulb = wet_bulb_degc(dry_bulb, ratio, 101_325.0)
+        state = tower_state(DESIGN, np.array([bulb]), np.array([0.7]), FLOW)
+        out = tower_leaving_degc(DESIGN, state, heat)
+        water = tower_water(DESIGN, state, heat, out, dry_bulb, ratio, 101_325.0)
+        air = 0.7 * DESIGN.air_flow_m3_s * float(density_kg_m3(dry_bulb, ratio, 101_325.0))
+        goal = float(enthalpy_j_kg(dry_bulb, ratio)) + heat / air
+
+        def surplus(exit_degc, goal=goal):
+            exit_ratio = saturation_humidity_ratio(exit_degc, 101_325.0)
+            return float(enthalpy_j_kg(exit_degc, exit_ratio)) - goal
+
+        exit_degc = brentq(surplus, 0.0, 80.0)
+        gained = air * (float(saturation_humidity_ratio(exit_degc, 101_325.0)) - ratio)
+        assert water.evaporation_kg_s == pytest.approx(gained, rel=0.12)
+
+
+def test_a_row_alone_equals_the_row_of_a_batch():
+    rng = np.random.default_rng(0)
+    bulb, fan, heat = rng.uniform(-25, 29, 41), rng.uniform(0, 1, 41), rng.uniform(0, 1.3e6, 41)
+    state = tower_state(DESIGN, bulb, fan, np.full(41, FLOW[0]))
+    batch = tower_balance(state, heat).leaving_degc
+    ratio = tower_fan_ratio(DESIGN, bulb, bulb + 6.0, heat, np.full(41, FLOW[0]))
+    for row in range(41):
+        assert leaving(bulb[row], fan[row], heat[row]) == batch[row]
+        one = slice(row, row + 1)
+        alone = tower_fan_ratio(DESIGN, bulb[one], bulb[one] + 6.0, heat[one], FLOW)
+        assert alone[0] == ratio[row]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heat_w": 0.0}, "heat_w is 0.0"),
+        ({"range_k": 50.0}, "range_k is 50.0"),
+        ({"minimum_fan_ratio": 0.05}, "minimum_fan_ratio is 0.05"),
+        ({"cycles_of_concentration": 1.0}, "cycles_of_concentration is 1.0"),
+        ({"fan_coefficients": (0.0, 0.0, 0.0, 2.0)}, "sum to 2"),
+        ({"approach_k": 2.0}, "needs 0.6.* times the water flow"),
+        ({"free_convection_ratio": float("nan")}, "free_convection_ratio is nan"),
+    ],
+)
+def test_bad_designs_name_the_value(change, message):
+    with pytest.raises(ValueError, match=message):
+        TowerDesign(**change)
