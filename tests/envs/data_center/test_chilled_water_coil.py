@@ -250,6 +250,10 @@ def test_a_stuck_valve_ignores_its_target() -> None:
     assert coil.air_degc[2] < 20.0  # open, it cools below the target
     free = operate(stuck_valve_ratio=math.nan, available_water_ratio=0.5, target_degc=0.0)
     assert coil.air_degc[1] == pytest.approx(free.air_degc, rel=1e-14)
+    # Stuck open, it passes no more than the pumps deliver.
+    starved = operate(stuck_valve_ratio=1.0, available_water_ratio=0.5)
+    assert starved.water_ratio == 0.5
+    assert starved.air_degc == coil.air_degc[1]
     # Stuck open with water warmer than the air, it warms it.
     assert operate(stuck_valve_ratio=0.7, water_degc=40.0).air_degc > 32.0
     assert operate(water_degc=40.0).air_degc == 32.0
