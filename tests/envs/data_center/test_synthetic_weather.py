@@ -82,9 +82,13 @@ def test_weather_systems_vary_the_days_as_stated(name):
     dew_sd = [within(dew_days, season).std() for season in (winter, summer)]
     np.testing.assert_allclose(dew_sd, climate.dew_point_sd_k, rtol=0.3, atol=0.15)
     every = range(12)
+    deviation = dry_days - annual_cycle(climate.dry_bulb_degc).reshape(365, 288).mean(axis=1)
+    # A sine between January and July, squared and averaged over the year.
+    january, july = climate.dry_bulb_sd_k
+    over_the_year = np.sqrt((january + july) ** 2 / 4 + (january - july) ** 2 / 8)
+    assert within(deviation, every).std() == pytest.approx(over_the_year, rel=0.07)
     correlation = np.corrcoef(within(dry_days, every), within(dew_days, every))[0, 1]
     assert correlation == pytest.approx(climate.correlation, abs=0.15)
-    deviation = dry_days - annual_cycle(climate.dry_bulb_degc).reshape(365, 288).mean(axis=1)
     next_day = np.corrcoef(deviation[:, :-1].ravel(), deviation[:, 1:].ravel())[0, 1]
     assert 0.55 < next_day < 0.85
 
