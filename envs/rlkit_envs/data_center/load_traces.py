@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.ranges import check_ranges
 from rlkit_envs.data_center.ring_noise import ring_noise
 from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_HOUR, STEPS_PER_YEAR
 
@@ -24,11 +25,6 @@ _WEEKEND_HOURS = 6.0
 """Time over which a working day's level turns into a weekend's (assumed)."""
 _LONGEST_JOB_HOURS = 720.0
 """Log-normal durations are cut here, well short of a year (assumed)."""
-
-
-def _check(name: str, value: float, lowest: float, highest: float) -> None:
-    if not lowest <= value <= highest:
-        raise ValueError(f"{name} is {value:g}: expected {lowest:g} to {highest:g}")
 
 
 def _check_order(low_name: str, low: float, high_name: str, high: float) -> None:
@@ -60,11 +56,14 @@ class DiurnalLoad:
 
     def __post_init__(self) -> None:
         _check_order("night", self.night, "peak", self.peak)
-        _check("peak_hour", self.peak_hour, 0.0, 24.0)
-        _check("weekend", self.weekend, 0.0, 1.0)
-        _check("first_weekday", self.first_weekday, 0, 6)
-        _check("noise", self.noise, 0.0, 0.2)
-        _check("noise_hours", self.noise_hours, 0.1, 1000.0)
+        check_ranges(
+            self,
+            peak_hour=(0.0, 24.0),
+            weekend=(0.0, 1.0),
+            first_weekday=(0, 6),
+            noise=(0.0, 0.2),
+            noise_hours=(0.1, 1000.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,12 @@ class BatchLoad:
 
     def __post_init__(self) -> None:
         _check_order("idle", self.idle, "mean", self.mean)
-        _check("job_share", self.job_share, 0.01, 1.0)
-        _check("job_hours", self.job_hours, 0.5, 200.0)
-        _check("job_hours_spread", self.job_hours_spread, 0.0, 2.0)
+        check_ranges(
+            self,
+            job_share=(0.01, 1.0),
+            job_hours=(0.5, 200.0),
+            job_hours_spread=(0.0, 2.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,15 @@ class BurstyLoad:
     """Pareto exponent of the lengths, 1 to 5; between 1 and 2 the traffic is self-similar."""
 
     def __post_init__(self) -> None:
-        _check("idle", self.idle, 0.0, 1.0)
-        _check("bursts_per_day", self.bursts_per_day, 0.0, 1000.0)
-        _check("smallest", self.smallest, 0.001, 1.0)
-        _check("height_tail", self.height_tail, 1.0, 5.0)
-        _check("shortest_minutes", self.shortest_minutes, 5.0, 1440.0)
-        _check("length_tail", self.length_tail, 1.0, 5.0)
+        check_ranges(
+            self,
+            idle=(0.0, 1.0),
+            bursts_per_day=(0.0, 1000.0),
+            smallest=(0.001, 1.0),
+            height_tail=(1.0, 5.0),
+            shortest_minutes=(5.0, 1440.0),
+            length_tail=(1.0, 5.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,11 @@ class StepLoad:
 
     def __post_init__(self) -> None:
         _check_order("low", self.low, "high", self.high)
-        _check("smallest_step", self.smallest_step, 0.0, self.high - self.low)
-        _check("hold_hours", self.hold_hours, 1.0 / STEPS_PER_HOUR, 4380.0)
+        check_ranges(
+            self,
+            smallest_step=(0.0, self.high - self.low),
+            hold_hours=(1.0 / STEPS_PER_HOUR, 4380.0),
+        )
 
 
 Load: TypeAlias = DiurnalLoad | BatchLoad | BurstyLoad | StepLoad
@@ -203,6 +211,7 @@ def _bursty(load: BurstyLoad, generator: np.random.Generator) -> Array:
     starts = generator.integers(STEPS_PER_YEAR, size=count)
     hours = load.shortest_minutes / 60.0 * (1.0 + generator.pareto(load.length_tail, count))
     heights = load.smallest * (1.0 + generator.pareto(load.height_tail, count))
+    # Heights above 1 fill the servers all the same, but would blur the sums.
     return load.idle + _stacked(starts, np.minimum(hours, 24.0), np.minimum(heights, 1.0))
 
 

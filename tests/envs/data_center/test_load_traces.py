@@ -112,6 +112,13 @@ def test_single_bursts_are_pareto():
     assert (lengths > 8).mean() == pytest.approx(4**-1.4, abs=0.04)
 
 
+def test_no_burst_outlasts_a_day():
+    longest = BurstyLoad(idle=0.0, bursts_per_day=0.05, shortest_minutes=1440.0)
+    load = make_load(longest, 0)
+    lengths = np.diff(np.flatnonzero(np.diff(load)))
+    assert (lengths == 288).sum() > 5
+
+
 def test_steps_hold_and_jump_by_turns():
     load = make_load("step", 0)
     jumps = np.diff(load, append=load[0])
@@ -141,13 +148,13 @@ def test_an_unknown_load_is_named():
     [
         ("diurnal", {"night": 0.9}, "night is 0.9 and peak 0.8: expected 0 <= night < peak <= 1"),
         ("diurnal", {"peak": 1.1}, "peak 1.1"),
-        ("diurnal", {"first_weekday": 7}, "first_weekday is 7: expected 0 to 6"),
+        ("diurnal", {"first_weekday": 7}, "first_weekday is 7, but must be from 0 to 6"),
         ("diurnal", {"weekend": float("nan")}, "weekend is nan"),
         ("batch", {"mean": 0.1}, "idle is 0.15 and mean 0.1"),
-        ("batch", {"job_share": 0.0}, "job_share is 0: expected 0.01 to 1"),
-        ("bursty", {"length_tail": 0.5}, "length_tail is 0.5: expected 1 to 5"),
-        ("step", {"smallest_step": 0.8}, "smallest_step is 0.8: expected 0 to 0.7"),
-        ("step", {"hold_hours": 0.0}, "hold_hours is 0"),
+        ("batch", {"job_share": 0.0}, "job_share is 0.0, but must be from 0.01 to 1"),
+        ("bursty", {"length_tail": 0.5}, "length_tail is 0.5, but must be from 1 to 5"),
+        ("step", {"smallest_step": 0.8}, "smallest_step is 0.8, but must be from 0 to 0.7"),
+        ("step", {"hold_hours": 0.0}, "hold_hours is 0.0, but"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(kind, changes, message):
