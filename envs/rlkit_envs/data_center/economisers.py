@@ -188,7 +188,7 @@ def outdoor_air_ratio(
     deficit = specific_heat_j_kg_k(outdoor_humidity_ratio) * (wanted_degc - outdoor)
     share = excess / np.maximum(excess + deficit, 1e-9)
     share = np.where(deficit <= 0.0, 1.0, share)
-    share = np.where(allowed & (excess > 0.0), share, 0.0)
+    share = np.where(allowed, share, 0.0)  # below 0 where the return air is cold enough
     return np.clip(share, design.minimum_outdoor_ratio, design.maximum_outdoor_ratio)
 
 

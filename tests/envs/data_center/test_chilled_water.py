@@ -58,6 +58,15 @@ def test_exchanger_goes_first_and_not_further_than_the_set_point():
     assert (shut.exchanger_w, shut.chiller_w) == (0.0, 8e5)
 
 
+def test_exchanger_counts_with_its_mean_over_the_step():
+    """Warming water opens an exchanger that was too warm at first; cooling water shuts one."""
+    opened = advance(12.0, 5.0, 1.2e6, -1e4, 0.0, removed_slope_w_k=1e5)
+    assert opened.exchanger_w > 1e5
+    shut = advance(12.0, 6.0, 0.0, 1e4, 1.2e6, removed_slope_w_k=1e5)
+    assert shut.exchanger_w == 0.0
+    assert shut.chiller_w > 0.0
+
+
 @given(
     st.floats(5.0, 25.0),
     st.floats(5.0, 25.0),

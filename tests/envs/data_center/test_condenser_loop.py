@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from rlkit_envs.data_center.chilled_water import ChilledWaterDesign, chilled_water_step
 from rlkit_envs.data_center.chiller import ChillerDesign, chiller, chiller_state
@@ -20,6 +20,10 @@ CHILLER, TOWER = ChillerDesign(), TowerDesign()
 WATER, PLATES = ChilledWaterDesign(), PlateExchangerDesign()
 CHILLED_W_K = 36.0 * 4186.0
 TOWER_W_K = TOWER.water_flow_kg_s * 4186.0
+
+
+def find_root(function, low, high):
+    return float(root_scalar(function, bracket=(low, high)).root)
 
 
 def plant(wet_bulb, fan, load, setpoint, mode, water=None, iterations=2, **faults):
@@ -54,7 +58,7 @@ def test_mechanical_cooling_agrees_with_a_root_finder():
         leaving = tower_leaving_degc(TOWER, tower, work.condenser_heat_w + 5000.0)
         return float(leaving[0]) - condenser
 
-    condenser = brentq(missing, 18.0, 60.0)
+    condenser = find_root(missing, 18.0, 60.0)
     assert result.tower_leaving_degc == pytest.approx(condenser, abs=1e-4)
     assert result.condenser_entering_degc == result.tower_leaving_degc
     work = chiller(CHILLER, chiller_state(CHILLER, 10.0, condenser), np.array([8e5]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from rlkit_envs.data_center.direct_expansion import (
     FOULED_CONDENSER_K,
@@ -23,6 +23,10 @@ DESIGN = DirectExpansionDesign()
 SEA = 101_325.0
 
 
+def find_root(function, low, high):
+    return float(root_scalar(function, bracket=(low, high)).root)
+
+
 def coil(entering, ratio, air=7.0, outdoor=35.0, design=DESIGN, **faults):
     bulb = wet_bulb_degc(entering, ratio, SEA)
     return direct_expansion_state(
@@ -39,7 +43,7 @@ def coil(entering, ratio, air=7.0, outdoor=35.0, design=DESIGN, **faults):
 
 def humid(entering, bulb):
     """Humidity ratio of air of that dry and wet bulb."""
-    return brentq(lambda ratio: float(wet_bulb_degc(entering, ratio, SEA)) - bulb, 1e-4, 0.04)
+    return find_root(lambda ratio: float(wet_bulb_degc(entering, ratio, SEA)) - bulb, 1e-4, 0.04)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def reference(entering, ratio, air, outdoor):
         return of_ratio - float(saturation_humidity_ratio(degc, SEA))
 
     saturated = float(saturation_humidity_ratio(entering, SEA))
-    driest = brentq(too_moist, 1e-4, 0.999 * saturated)
+    driest = find_root(too_moist, 1e-4, 0.999 * saturated)
     if ratio <= driest:
         return capacity(surface(driest)[0]), 0.0
     bulb, enthalpy = surface(ratio)
@@ -105,7 +109,7 @@ def reference(entering, ratio, air, outdoor):
     def excess(degc):
         return float(enthalpy_j_kg(degc, saturation_humidity_ratio(degc, SEA))) - enthalpy
 
-    cold = float(saturation_humidity_ratio(brentq(excess, -19.0, entering), SEA))
+    cold = float(saturation_humidity_ratio(find_root(excess, -19.0, entering), SEA))
     return capacity(bulb), (ratio - cold) * touched * air
 
 
