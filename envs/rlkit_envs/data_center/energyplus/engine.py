@@ -1,0 +1,313 @@
+"""EnergyPlus behind four calls: reset, step, close, and readings as a plant's sensors give them.
+
+Every episode runs in a process of its own (`worker.py`): EnergyPlus keeps global state, crashes
+when it is reset, and may end the process. Timing is EnergyPlus's: servers feel the supply and hall
+air of the step before, since internal gains precede the air loop; all else answers in the step.
+"""
+
+import contextlib
+import importlib.util
+import json
+import math
+import os
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import weakref
+from pathlib import Path
+
+from rlkit_envs.data_center.airflow import distribute_air, inlet
+from rlkit_envs.data_center.economisers import EconomiserMode
+from rlkit_envs.data_center.energyplus import worker
+from rlkit_envs.data_center.energyplus.hall_design import ChilledWaterHall
+from rlkit_envs.data_center.energyplus.hall_model import (
+    RECIRCULATION_SCALE,
+    standard_density_kg_m3,
+)
+from rlkit_envs.data_center.energyplus.model import ENERGYPLUS_VERSION, SCHEDULES, build_model
+from rlkit_envs.data_center.energyplus.signals import (
+    VARIABLES,
+    EnergyPlusActions,
+    EnergyPlusReadings,
+)
+from rlkit_envs.data_center.energyplus.weather_file import write_epw
+from rlkit_envs.data_center.psychrometrics import WATER_DENSITY_KG_M3, relative_humidity
+from rlkit_envs.data_center.servers import air_flow_ratio
+from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weather
+
+_TERMINAL = "AirTerminal:SingleDuct:ConstantVolume:NoReheat"
+_ACTUATORS = (
+    *(("Schedule:Constant", "Schedule Value", name) for name in SCHEDULES),
+    (_TERMINAL, "Mass Flow Rate", "terminal"),
+    ("Curve", "Curve Result", "recirculation"),
+    ("Weather Data", "Outdoor Dry Bulb", "Environment"),
+    ("Weather Data", "Outdoor Relative Humidity", "Environment"),
+)
+"""Component, control and name of all that a step sets."""
+_CHILLER_OFF_DEGC = 60.0
+"""Set point that switches the chiller off: actuators for that have no effect on chillers that run
+to a set point of their own."""
+_LONGEST_ANSWER_S = 300.0
+_CAN_WAIT = os.name == "posix"
+"""Whether a pipe can be waited for with a limit; Windows cannot."""
+_LINES_OF_LOG = 12
+
+
+class EnergyPlusError(RuntimeError):
+    """EnergyPlus could not start, refused the model, or ended before its time."""
+
+
+class EnergyPlusEngine:
+    """One data centre in EnergyPlus, five minutes a step.
+
+    weather: the year outdoors; entry i of it holds throughout step i of the year. output_folder:
+    where input, weather and logs of the last episode stay; by default they are removed.
+
+    Raises ImportError where the package is missing, EnergyPlusError where it is of another version,
+    refuses the model, ends early, or does not answer within `longest_answer_s`.
+    """
+
+    def __init__(
+        self,
+        design: ChilledWaterHall,
+        weather: Weather,
+        *,
+        output_folder: str | Path | None = None,
+        longest_answer_s: float = _LONGEST_ANSWER_S,
+    ) -> None:
+        if importlib.util.find_spec("pyenergyplus") is None:
+            raise ImportError(
+                "the EnergyPlus engine needs the package pyenergyplus-lbnl: "
+                "pip install 'rlkit[energyplus]'"
+            )
+        self.design, self.weather = design, weather
+        self.longest_answer_s = longest_answer_s
+        self._rated_kg_s = design.fan.rated_flow_m3_s * standard_density_kg_m3(weather.elevation_m)
+        self._humidity_percent = 100.0 * relative_humidity(
+            weather.dry_bulb_degc, weather.humidity_ratio, weather.pressure_pa
+        )
+        self._remove_folder: weakref.finalize | None = None
+        if output_folder is None:
+            output_folder = tempfile.mkdtemp(prefix="rlkit-energyplus-")
+            self._remove_folder = weakref.finalize(self, shutil.rmtree, output_folder, True)
+        self._folder = Path(output_folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_epw(self._weather_file, weather)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._end_process: weakref.finalize | None = None
+        self._step = self._last_step = 0
+        self._server_kg_s = 0.0
+        self._format = struct.Struct(f"<{len(VARIABLES)}d")
+
+    def reset(
+        self,
+        *,
+        first_day: int = 0,
+        days: int = 7,
+        actions: EnergyPlusActions | None = None,
+        utilisation: float = 0.5,
+    ) -> EnergyPlusReadings:
+        """Begin an episode at midnight of a day (0: 1 January), of `days` days at most.
+
+        EnergyPlus first repeats the first day with these actions and this utilisation (0..1) until
+        it is steady. Returns the readings at the end of that.
+        """
+        self._stop()
+        self._step = first_day * STEPS_PER_DAY
+        self._last_step = self._step + days * STEPS_PER_DAY
+        actions = actions or EnergyPlusActions()
+        servers = self.design.servers
+        flow_ratio = float(air_flow_ratio(servers, utilisation, actions.supply_air_degc))
+        standard = standard_density_kg_m3(self.weather.elevation_m)
+        self._server_kg_s = flow_ratio * servers.rated_flow_m3_s * standard
+        values = self._values(actions, utilisation, None)
+        initial: dict[str, float] = dict(zip(SCHEDULES, values, strict=False))
+        model = build_model(
+            self.design,
+            elevation_m=self.weather.elevation_m,
+            first_day=first_day,
+            days=days,
+            initial=initial,
+        )
+        model_file = self._folder / "model.epJSON"
+        model_file.write_text(json.dumps(model, indent=1), encoding="utf-8")
+        output = self._folder / "output"
+        output.mkdir(exist_ok=True)
+        self._error_file.unlink(missing_ok=True)
+        self._start(
+            {
+                "arguments": ["-w", str(self._weather_file), "-d", str(output), str(model_file)],
+                "log": str(self._folder / "energyplus.log"),
+                "variables": list(VARIABLES.values()),
+                "actuators": _ACTUATORS,
+                "initial": values,
+            }
+        )
+        version = self._answer(worker.VERSION).decode()
+        if not version.startswith(f"{ENERGYPLUS_VERSION}."):
+            self._stop()
+            raise EnergyPlusError(
+                f"EnergyPlus is of version {version.split('-')[0]}, but this model is written for "
+                f"{ENERGYPLUS_VERSION}: pip install 'rlkit[energyplus]'"
+            )
+        return self._readings()
+
+    def step(
+        self,
+        actions: EnergyPlusActions,
+        utilisation: float,
+        outdoor: tuple[float, float] | None = None,
+    ) -> EnergyPlusReadings:
+        """Five minutes on. outdoor: dry bulb (degC) and relative humidity (0..1) in place of the
+        weather's. Raises EnergyPlusError past the episode's end."""
+        if self._process is None:
+            raise EnergyPlusError("the engine is not running: call reset first")
+        if self._step >= self._last_step:
+            raise EnergyPlusError("the episode is over: call reset")
+        values = self._values(actions, utilisation, outdoor)
+        self._send(struct.pack(f"<{len(values)}d", *values))
+        self._step += 1
+        return self._readings()
+
+    @property
+    def steps_left(self) -> int:
+        """Steps until the episode's end."""
+        return self._last_step - self._step
+
+    def close(self) -> None:
+        """End the process and remove its files. The engine cannot be reset after that."""
+        self._stop()
+        if self._remove_folder is not None:
+            self._remove_folder()
+
+    @property
+    def _weather_file(self) -> Path:
+        return self._folder / "weather.epw"
+
+    @property
+    def _error_file(self) -> Path:
+        return self._folder / "output" / "eplusout.err"
+
+    def _values(
+        self,
+        actions: EnergyPlusActions,
+        utilisation: float,
+        outdoor: tuple[float, float] | None,
+    ) -> list[float]:
+        """One value for each of `_ACTUATORS`."""
+        if not 0.0 <= utilisation <= 1.0:
+            raise ValueError(f"utilisation is {utilisation}: it must lie in 0..1")
+        at = self._step % STEPS_PER_YEAR
+        if outdoor is None:
+            dry_bulb, humidity = self.weather.dry_bulb_degc[at], self._humidity_percent[at]
+        else:
+            dry_bulb, humidity = outdoor[0], 100.0 * outdoor[1]
+            if not (-70.0 <= dry_bulb <= 60.0 and 0.0 <= humidity <= 100.0):
+                raise ValueError(
+                    f"outdoor is {outdoor}: dry bulb must lie in -70..60 degC, humidity in 0..1"
+                )
+        supply_kg_s = actions.air_flow_ratio * self._rated_kg_s
+        air = distribute_air(self.design.airflow, supply_kg_s, self._server_kg_s)
+        full = actions.economiser == EconomiserMode.FULL
+        return [
+            utilisation,
+            actions.supply_air_degc,
+            actions.chilled_water_degc,
+            _CHILLER_OFF_DEGC if full else actions.chilled_water_degc,
+            max(actions.condenser_water_degc, self.design.tower.minimum_leaving_degc),
+            float(actions.economiser != EconomiserMode.OFF),
+            supply_kg_s,
+            float(air.recirculation_ratio) / RECIRCULATION_SCALE,
+            float(dry_bulb),
+            float(min(humidity, 100.0)),
+        ]
+
+    def _readings(self) -> EnergyPlusReadings:
+        readings = EnergyPlusReadings(*self._format.unpack(self._answer(worker.READINGS)))
+        if not all(map(math.isfinite, readings[:-1])):
+            raise self._failure(f"EnergyPlus gave a reading that is not finite: {readings}")
+        self._server_kg_s = readings.server_kg_s
+        air = distribute_air(self.design.airflow, readings.supply_kg_s, readings.server_kg_s)
+        hottest = inlet(air.hottest_recirculation_ratio, readings.supply_degc, readings.hall_degc)
+        return readings._replace(
+            water_use_kg_s=readings.water_use_kg_s * WATER_DENSITY_KG_M3,
+            hottest_inlet_degc=float(hottest),
+        )
+
+    def _start(self, start: dict[str, object]) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-P", worker.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+        self._process = process
+        self._end_process = weakref.finalize(self, _end, process)
+        self._send(json.dumps(start).encode() + b"\n")
+
+    def _send(self, content: bytes) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        rest = memoryview(content)
+        # Where the pipe is broken, the answer, or its absence, tells why.
+        with contextlib.suppress(BrokenPipeError):
+            while rest:
+                rest = rest[self._process.stdin.write(rest) :]
+
+    def _answer(self, expected: bytes) -> bytes:
+        kind = self._read(1)
+        content = self._read(struct.unpack("<I", self._read(4))[0])
+        if kind == worker.ERROR:
+            raise self._failure(content.decode().strip())
+        if kind == worker.END:
+            raise self._failure(f"EnergyPlus ended the run, with code {content.decode()}")
+        assert kind == expected, (kind, expected)
+        return content
+
+    def _read(self, length: int) -> bytes:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        content = b""
+        while len(content) < length:
+            if _CAN_WAIT and not select.select([pipe], [], [], self.longest_answer_s)[0]:
+                raise self._failure(f"EnergyPlus did not answer within {self.longest_answer_s:g} s")
+            more = os.read(pipe, length - len(content))
+            if not more:
+                code = self._process.wait()
+                raise self._failure(f"the process of EnergyPlus ended, with code {code}")
+            content += more
+        return content
+
+    def _failure(self, what: str) -> EnergyPlusError:
+        """Ends the process; the error tells what EnergyPlus wrote last of importance."""
+        self._stop()
+        step = self._step % STEPS_PER_YEAR
+        message = f"{what} (day {step // STEPS_PER_DAY} of the year, step {step % STEPS_PER_DAY})"
+        log = ""
+        if self._error_file.exists():
+            log = self._error_file.read_text(encoding="utf-8", errors="replace")
+        lines = log.splitlines()
+        first = next((i for i, line in enumerate(lines) if "Severe" in line or "Fatal" in line), 0)
+        told = lines[max(first, len(lines) - _LINES_OF_LOG) :] if first == 0 else lines[first:]
+        if told:
+            message += "\neplusout.err:\n" + "\n".join(told[:_LINES_OF_LOG])
+        return EnergyPlusError(message)
+
+    def _stop(self) -> None:
+        if self._end_process is not None:
+            self._end_process()
+        self._process = self._end_process = None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that may be in the middle of a step; nothing of it is wanted any more."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
