@@ -1,9 +1,10 @@
 """Tower, plate exchanger and chiller brought to balance over their common condenser water.
 
-The tower's water passes the exchanger, then the condenser, then returns warm. What the tower
-rejects must be what both give, and what they give depends on how cold the tower makes the water:
-one unknown, the heat rejected, found by a fixed number of Newton steps. Energy closes whatever is
-left of the balance, because the heat of the last step is what counts.
+Exchanger and condenser stand side by side in the tower's water, each with a flow of its own; both
+streams return warm and mix. What the tower rejects must be what both give, and what they give
+depends on how cold the tower makes the water: one unknown, the heat rejected, found by a fixed
+number of Newton steps. Energy closes whatever is left of the balance, because the heat of the last
+step is what counts.
 """
 
 from typing import NamedTuple
@@ -48,9 +49,7 @@ class CondenserBalance(NamedTuple):
     tower_entering_degc: Array
     """Water entering the tower."""
     tower_leaving_degc: Array
-    """Water leaving the tower."""
-    condenser_entering_degc: Array
-    """Water entering the chiller's condenser, after the exchanger."""
+    """Water leaving the tower, which enters condenser and exchanger."""
     residual_k: Array
     """Range that the water has less the range that the tower would give it, K."""
 
@@ -86,11 +85,10 @@ def balance_condenser(
         cooled = tower_balance(tower, rejected_w)
         leaving = np.maximum(cooled.leaving_degc, tower_design.minimum_leaving_degc)
         offered_w = exchanger_w_k * (return_degc - leaving)
-        # The chiller feels what the exchanger could give; it differs little from what it gives.
         state = chiller_state(
             chiller_design,
             setpoint_degc,
-            leaving + np.clip(offered_w, 0.0, step.load_w) / w_k,
+            leaving,
             running=running,
             refrigerant_loss=refrigerant_loss,
             condenser_fouling=condenser_fouling,
@@ -133,6 +131,5 @@ def balance_condenser(
         rejected_w=rejected,
         tower_entering_degc=leaving + rejected / w_k,
         tower_leaving_degc=leaving,
-        condenser_entering_degc=leaving + water.exchanger_w / w_k,
         residual_k=(rejected - assumed) / w_k,
     )
