@@ -281,6 +281,18 @@ def test_the_same_episode_again_is_the_same_and_other_weather_is_not(weather):
 
 
 @needs_energyplus
+def test_a_fan_ratio_is_reached_through_the_set_point(weather):
+    simulation = EnergyPlusEngine(DESIGN, weather)
+    step, water_degc = simulation.reset(days=1, actions=BOTH, utilisation=0.6), 0.0
+    for _ in range(12):
+        water_degc = simulation.condenser_water_for_fan(0.4)
+        step = simulation.step(replace(BOTH, condenser_water_degc=water_degc), 0.6)
+    assert step.tower_air_ratio == pytest.approx(0.4, abs=0.02)
+    assert simulation.condenser_water_for_fan(0.6) < water_degc - 1.0
+    simulation.close()
+
+
+@needs_energyplus
 def test_an_episode_ends_with_its_last_day_over_the_end_of_the_year(weather):
     simulation = EnergyPlusEngine(DESIGN, weather)
     last = simulation.reset(first_day=364, days=2, utilisation=0.5)

@@ -20,6 +20,7 @@ import weakref
 from pathlib import Path
 
 from rlkit_envs.data_center.airflow import distribute_air, inlet
+from rlkit_envs.data_center.cooling_tower import tower_leaving_degc, tower_state
 from rlkit_envs.data_center.economisers import EconomiserMode
 from rlkit_envs.data_center.energyplus import worker
 from rlkit_envs.data_center.energyplus.hall_design import ChilledWaterHall
@@ -100,6 +101,7 @@ class EnergyPlusEngine:
         self._end_process: weakref.finalize | None = None
         self._step = self._last_step = 0
         self._server_kg_s = 0.0
+        self._last: EnergyPlusReadings | None = None
         self._format = struct.Struct(f"<{len(VARIABLES)}d")
 
     def reset(
@@ -172,6 +174,23 @@ class EnergyPlusEngine:
         self._step += 1
         return self._readings()
 
+    def condenser_water_for_fan(self, fan_ratio: float) -> float:
+        """Set point, degC, at which the tower's fan settles at about `fan_ratio` (0..1).
+
+        EnergyPlus seeks a temperature, not a speed: this is the one that the speed reaches with the
+        next step's wet bulb and what chiller and exchanger gave in the last step. (What the tower
+        gave would not do: much of it comes out of the loop's volume, and the fan would swing
+        between its ends.)
+        """
+        last, tower = self._last, self.design.tower
+        if last is None:
+            raise EnergyPlusError("the engine is not running: call reset first")
+        wet_bulb = self.weather.wet_bulb_degc[self._step % STEPS_PER_YEAR]
+        state = tower_state(tower, wet_bulb, fan_ratio, last.condenser_kg_s)
+        heat_w = last.chiller_heat_w + last.chiller_power_w + last.exchanger_heat_w
+        heat_w += self.design.condenser_pump.motor_efficiency * last.condenser_pump_power_w
+        return float(tower_leaving_degc(tower, state, heat_w))
+
     @property
     def steps_left(self) -> int:
         """Steps until the episode's end."""
@@ -229,13 +248,14 @@ class EnergyPlusEngine:
         readings = EnergyPlusReadings(*self._format.unpack(self._answer(worker.READINGS)))
         if not all(map(math.isfinite, readings[:-1])):
             raise self._failure(f"EnergyPlus gave a reading that is not finite: {readings}")
-        self._server_kg_s = readings.server_kg_s
         air = distribute_air(self.design.airflow, readings.supply_kg_s, readings.server_kg_s)
         hottest = inlet(air.hottest_recirculation_ratio, readings.supply_degc, readings.hall_degc)
-        return readings._replace(
+        readings = readings._replace(
             water_use_kg_s=readings.water_use_kg_s * WATER_DENSITY_KG_M3,
             hottest_inlet_degc=float(hottest),
         )
+        self._server_kg_s, self._last = readings.server_kg_s, readings
+        return readings
 
     def _start(self, start: dict[str, object]) -> None:
         process = subprocess.Popen(
@@ -301,7 +321,7 @@ class EnergyPlusEngine:
     def _stop(self) -> None:
         if self._end_process is not None:
             self._end_process()
-        self._process = self._end_process = None
+        self._process = self._end_process = self._last = None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

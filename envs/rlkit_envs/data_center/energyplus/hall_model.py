@@ -349,7 +349,9 @@ def add_air_handlers(model: Model, design: ChilledWaterHall, elevation_m: float)
         water_outlet_node_name="coil water outlet",
         air_inlet_node_name="return air",
         air_outlet_node_name="coil air outlet",
-        type_of_analysis="SimpleAnalysis",
+        # The simple analysis takes a coil for wet all over as soon as any of it is; the supply then
+        # jumps by kelvins when the hall's dew point passes the water's temperature.
+        type_of_analysis="DetailedAnalysis",
         heat_exchanger_configuration="CrossFlow",
     )
 
