@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rlkit.environments import GymnasiumEnvironment, make_envs
     from rlkit.evaluation import Evaluation, evaluate
     from rlkit.policies import LoadedPolicy, find_policy, load_policy, save_policy
-    from rlkit.recipes import RECIPES, Recipe, find_recipe
+    from rlkit.recipe import Recipe
+    from rlkit.recipes import RECIPES, find_recipe
     from rlkit.run_folder import Run
     from rlkit.training import resume, train
     from rlkit.video import record
@@ -37,7 +38,8 @@ _MODULES = {
     "rlkit.environments": ("GymnasiumEnvironment", "make_envs"),
     "rlkit.evaluation": ("Evaluation", "evaluate"),
     "rlkit.policies": ("LoadedPolicy", "find_policy", "load_policy", "save_policy"),
-    "rlkit.recipes": ("RECIPES", "Recipe", "find_recipe"),
+    "rlkit.recipe": ("Recipe",),
+    "rlkit.recipes": ("RECIPES", "find_recipe"),
     "rlkit.run_folder": ("Run",),
     "rlkit.training": ("resume", "train"),
     "rlkit.video": ("record",),

@@ -18,7 +18,7 @@ from typing import Any
 
 from rlkit.configuration import ConfigurationError, from_json, to_json
 from rlkit.environments import environment_id
-from rlkit.recipes import Recipe
+from rlkit.recipe import Recipe
 from rlkit.whole_files import whole_file
 
 FORMAT_VERSION = 1

@@ -16,7 +16,7 @@ from rlkit.callbacks.callback import Callback
 from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit.environments import make_envs
 from rlkit.reasons import reason_of
-from rlkit.recipes import Recipe
+from rlkit.recipe import Recipe
 from rlkit.run_folder import Run, provenance
 from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.seeds import Seeds

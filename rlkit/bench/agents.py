@@ -18,7 +18,8 @@ from rlkit.bench import peers
 from rlkit.bench.measured_training import MeasuredTraining
 from rlkit.bench.turns import Entry, Report, speed_table, take_turns
 from rlkit.configuration import to_json
-from rlkit.recipes import RECIPES, Recipe, with_algorithm
+from rlkit.recipe import Recipe
+from rlkit.recipes import RECIPES, with_algorithm
 from rlkit.run_folder import provenance
 from rlkit_agents.networks import NetworkConfig
 from rlkit_envs.atari import AtariProtocol

@@ -23,7 +23,8 @@ from rlkit.bench.turns import Entry, Report, speed_table, take_turns
 from rlkit.configuration import to_json
 from rlkit.environments import for_evaluation
 from rlkit.evaluation import evaluate
-from rlkit.recipes import Recipe, find_recipe
+from rlkit.recipe import Recipe
+from rlkit.recipes import find_recipe
 from rlkit.run_folder import Run, machine
 from rlkit.training import Training
 from rlkit_agents.policy import Policy

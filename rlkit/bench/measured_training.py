@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rlkit.callbacks.callback import Callback
-from rlkit.recipes import Recipe
+from rlkit.recipe import Recipe
 from rlkit.run_folder import Run
 from rlkit.training import Training
 from rlkit_agents.step import Step

@@ -24,7 +24,8 @@ from rich.table import Table
 
 from rlkit.bench.measured_training import MeasuredTraining
 from rlkit.bench.replay_memory import fill, measure
-from rlkit.recipes import Recipe, find_recipe
+from rlkit.recipe import Recipe
+from rlkit.recipes import find_recipe
 from rlkit.run_folder import Run, machine
 from rlkit.training import Training
 from rlkit_agents.networks import NetworkConfig

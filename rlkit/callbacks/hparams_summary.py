@@ -23,7 +23,7 @@ from rlkit.sb3.config import ALGORITHMS as LIBRARY_ALGORITHMS
 from rlkit.sb3.config import StableBaselinesConfig
 
 if TYPE_CHECKING:
-    from rlkit.recipes import Recipe
+    from rlkit.recipe import Recipe
 
 SCORES = ("final/mean", "final/iqm", "final/min", "evaluation/mean")
 """Scalars that stand beside the hyperparameters."""

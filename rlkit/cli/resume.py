@@ -12,7 +12,7 @@ from rlkit.checkpoint import CheckpointStore
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
 from rlkit.cli.running import carry_out, command_line
-from rlkit.recipes import Recipe
+from rlkit.recipe import Recipe
 from rlkit.run_folder import Run
 from rlkit.training import resume
 

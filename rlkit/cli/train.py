@@ -12,7 +12,8 @@ import tyro
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import is_named, parse
 from rlkit.cli.running import carry_out
-from rlkit.recipes import RECIPES, Recipe, find_recipe, with_algorithm
+from rlkit.recipe import Recipe
+from rlkit.recipes import RECIPES, find_recipe, with_algorithm
 from rlkit.run_folder import Run, RunError
 from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.training import train

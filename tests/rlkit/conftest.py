@@ -3,7 +3,7 @@
 import pytest
 
 from rlkit.environments import GymnasiumEnvironment
-from rlkit.recipes import EvaluationSchedule, Recipe
+from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rlkit.algorithms import AlgorithmConfig
 from rlkit.configuration import ConfigurationError, from_json, to_json
 from rlkit.environments import Environment, GymnasiumEnvironment
-from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe
+from rlkit.recipe import EvaluationSchedule, Recipe
+from rlkit.recipes import RECIPES
 from rlkit_agents.dqn import DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.ppo import PPOConfig, a2c, atari

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rlkit.callbacks.filming import Filming
 from rlkit.policies import load_policy
-from rlkit.recipes import EvaluationSchedule, Recipe
+from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.training import Training, train
 from rlkit_agents.dqn import DQNConfig

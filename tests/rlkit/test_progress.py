@@ -17,7 +17,8 @@ from rlkit import evaluation
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.evaluating import Evaluating
 from rlkit.callbacks.progress import Progress
-from rlkit.recipes import Recipe, find_recipe
+from rlkit.recipe import Recipe
+from rlkit.recipes import find_recipe
 from rlkit.run_folder import Run
 from rlkit.stepping import Episode
 from rlkit.training import Training

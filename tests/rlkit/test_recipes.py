@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rlkit.algorithms import ALGORITHMS, AlgorithmConfig
-from rlkit.recipes import RECIPES, EvaluationSchedule, Recipe, find_recipe, with_algorithm
+from rlkit.recipe import EvaluationSchedule, Recipe
+from rlkit.recipes import RECIPES, find_recipe, with_algorithm
 from rlkit.run_folder import Run
 from rlkit.training import Training, training_class
 from rlkit_agents.dqn import DQNConfig

@@ -16,7 +16,7 @@ from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckA
 
 from rlkit.configuration import ConfigurationError, from_json, to_json
 from rlkit.environments import Environment, GymnasiumEnvironment
-from rlkit.recipes import Recipe
+from rlkit.recipe import Recipe
 from rlkit.sb3.config import ALGORITHMS, StableBaselinesConfig
 from rlkit.sb3.defaults import default_config, default_num_envs
 from rlkit.sb3.settings import (

@@ -25,7 +25,7 @@ from rlkit.cli.main import main
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.policies import load_policy
 from rlkit.policy_file import read_policy_file
-from rlkit.recipes import EvaluationSchedule, Recipe
+from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.sb3.config import ALGORITHMS, StableBaselinesConfig
 from rlkit.sb3.settings import algorithm_class, default_learning_rate

@@ -31,7 +31,8 @@ from rlkit.callbacks.video_summary import MAX_FRAMES, video_summary, video_tag_a
 from rlkit.drawing import BAR, CHOSEN, Moment, Scene
 from rlkit.evaluation import Evaluation
 from rlkit.outlook import Outlook
-from rlkit.recipes import EvaluationSchedule, Recipe, find_recipe
+from rlkit.recipe import EvaluationSchedule, Recipe
+from rlkit.recipes import find_recipe
 from rlkit.run_folder import Run
 from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.statistics import summarise_returns

@@ -22,7 +22,7 @@ from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit.environments import Environment, GymnasiumEnvironment
 from rlkit.policies import load_policy
 from rlkit.policy_file import read_policy_file
-from rlkit.recipes import EvaluationSchedule, Recipe
+from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.training import RecipeError, Training, resume, train
 from rlkit_agents.algorithm import NonFiniteGradientError

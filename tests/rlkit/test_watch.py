@@ -13,7 +13,7 @@ from rlkit import video
 from rlkit.cli.main import main
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.policies import save_policy
-from rlkit.recipes import Recipe
+from rlkit.recipe import Recipe
 from rlkit.run_folder import Run
 from rlkit.video import RecordedEpisode, Recording, VideoError
 from rlkit_agents.networks import NetworkConfig
