@@ -16,7 +16,7 @@ from rlkit_envs.data_center.chilled_water_coil import (
     condensation_j_kg,
     operate_coil,
 )
-from rlkit_envs.data_center.fan import FanDesign, operate_fan
+from rlkit_envs.data_center.fan import FanDesign, FanOperation, operate_fan
 from rlkit_envs.data_center.psychrometrics import (
     WATER_SPECIFIC_HEAT_J_KG_K,
     Array,
@@ -85,10 +85,38 @@ def operate_air_handler(
 
     flow_ratio: commanded fan flow, 0..1. The faults are those of `operate_fan` and `operate_coil`.
     """
-    humidity = np.asarray(entering_humidity_ratio)
-    fan = operate_fan(design.fan, flow_ratio, humidity, pressure_pa, wear=fan_wear)
-    coil = operate_coil(
+    fan = operate_fan(design.fan, flow_ratio, entering_humidity_ratio, pressure_pa, wear=fan_wear)
+    return cool_supply(
         design.coil,
+        fan,
+        entering_degc=entering_degc,
+        entering_humidity_ratio=entering_humidity_ratio,
+        pressure_pa=pressure_pa,
+        supply_setpoint_degc=supply_setpoint_degc,
+        water_degc=water_degc,
+        available_water_ratio=available_water_ratio,
+        fouling=fouling,
+        stuck_valve_ratio=stuck_valve_ratio,
+    )
+
+
+def cool_supply(
+    design: CoilDesign,
+    fan: FanOperation,
+    *,
+    entering_degc: Quantity,
+    entering_humidity_ratio: Quantity,
+    pressure_pa: Quantity,
+    supply_setpoint_degc: Quantity,
+    water_degc: Quantity,
+    available_water_ratio: Quantity = 1.0,
+    fouling: Quantity = 0.0,
+    stuck_valve_ratio: Quantity = math.nan,
+) -> AirHandlerOperation:
+    """As `operate_air_handler`, with a fan whose operation is known already."""
+    humidity = np.asarray(entering_humidity_ratio)
+    coil = operate_coil(
+        design,
         air_kg_s=fan.flow_kg_s,
         air_degc=entering_degc,
         humidity_ratio=humidity,

@@ -156,6 +156,8 @@ class DirectExpansionState(NamedTuple):
     """Entering humidity ratio."""
     air_kg_s: Array
     """Dry air through the coil, kg/s."""
+    touching_ratio: Array
+    """Share of the air that touches the surface, 0..1."""
 
 
 class DirectExpansion(NamedTuple):
@@ -228,7 +230,14 @@ def direct_expansion_state(
     per_watt = per_watt * _quadratic(known_flow, design.power_over_flow)
     per_watt = per_watt * ((1.0 + LOST_REFRIGERANT_POWER * leak) / design.cop)
     return DirectExpansionState(
-        capacity_w, capacity_w - latent_w, capacity_w * per_watt, condensate, entering, ratio, flow
+        capacity_w,
+        capacity_w - latent_w,
+        capacity_w * per_watt,
+        condensate,
+        entering,
+        ratio,
+        flow,
+        touched,
     )
 
 

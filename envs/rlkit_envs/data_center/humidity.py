@@ -6,6 +6,7 @@ Humidifier:Steam:Electric) that keeps air from falling below a dew point.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from rlkit_envs.data_center.psychrometrics import (
     WATER_SPECIFIC_HEAT_J_KG_K,
     Array,
     Quantity,
+    saturation_pressure_pa,
 )
 from rlkit_envs.data_center.ranges import check_positive, check_ranges
 
@@ -49,6 +51,11 @@ class HumidityDesign:
             boiler_efficiency=(0.0, 1.0),
             feed_water_degc=(0.0, 50.0),
         )
+
+    @cached_property
+    def minimum_vapour_pa(self) -> float:
+        """Vapour pressure at the minimum dew point, Pa."""
+        return float(saturation_pressure_pa(self.minimum_dew_point_degc))
 
 
 class HallHumidity(NamedTuple):

@@ -51,6 +51,9 @@ class ServerDesign:
     """Growth of the flow ratio with the excess, times utilisation, 1/K."""
     fan_ceiling_degc: float = 45.0
     """Inlet temperature above which fans no longer speed up."""
+    shutdown_degc: tuple[float, float] = (50.0, 60.0)
+    """Inlet temperatures at which the first and the last servers switch themselves off, degC; 45 is
+    the most that ASHRAE's class A4 allows (assumed)."""
     rated_fan_share: float = 0.17
     """Fan power at full speed over the rated power; 2.8 % remain at a cool inlet."""
 
@@ -68,6 +71,12 @@ class ServerDesign:
             fan_ceiling_degc=(self.fan_threshold_degc, 60.0),
             rated_fan_share=(0.0, 1.0),
         )
+        first, last = self.shutdown_degc
+        if not self.fan_ceiling_degc <= first < last <= 100.0:
+            raise ValueError(
+                f"ServerDesign.shutdown_degc is {self.shutdown_degc!r}, but must rise, from "
+                f"{self.fan_ceiling_degc:g}, the fan ceiling, to at most 100"
+            )
 
     @property
     def rated_flow_m3_s(self) -> float:
@@ -130,6 +139,25 @@ def operate_servers(
     heat_capacity = flow * specific_heat_j_kg_k(inlet_humidity_ratio)
     exhaust = inlet_degc + (power + fan_power) / heat_capacity
     return ServerOperation(power, fan_power, flow_ratio, flow, exhaust)
+
+
+def shut_down_servers(
+    design: ServerDesign, operation: ServerOperation, inlet_degc: Quantity
+) -> tuple[ServerOperation, Array]:
+    """The servers that still run at that inlet, and the share 0..1 that has switched itself off.
+
+    All run below `shutdown_degc`, none above it, as many as lie between in proportion: this is what
+    ends the heating of a hall that has lost its cooling. EnergyPlus' servers never switch off.
+    """
+    first, last = design.shutdown_degc
+    off = np.clip((np.asarray(inlet_degc) - first) * (1.0 / (last - first)), 0.0, 1.0)
+    share = 1.0 - off
+    running = operation._replace(
+        compute_power_w=operation.compute_power_w * share,
+        fan_power_w=operation.fan_power_w * share,
+        flow_kg_s=operation.flow_kg_s * share,
+    )
+    return running, off
 
 
 def air_flow_ratio(design: ServerDesign, utilisation: Quantity, inlet_degc: Quantity) -> Array:

@@ -1,0 +1,226 @@
+"""The chilled-water plant over a step: coils and their water, exchanger, chiller, tower.
+
+The pump follows the coils' valve (variable primary flow). Below its least flow a bypass lets the
+rest past the coils, so that the water returns colder. Condenser and exchanger each take a constant
+flow of condenser water while they are switched on, at the tower's leaving temperature.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit_envs.data_center.air_handler import (
+    AirHandlerOperation,
+    cool_supply,
+    settle_air_handler,
+)
+from rlkit_envs.data_center.chilled_water import chilled_water_step
+from rlkit_envs.data_center.condenser_loop import CondenserBalance, balance_condenser
+from rlkit_envs.data_center.cooling import Cooling, Finish
+from rlkit_envs.data_center.cooling_tower import TowerState, tower_state, tower_water
+from rlkit_envs.data_center.design import ChilledWaterPlantDesign
+from rlkit_envs.data_center.economisers import EconomiserMode, plate_exchanger_w_k
+from rlkit_envs.data_center.humidity import HallHumidity
+from rlkit_envs.data_center.plant_state import (
+    EnteringAir,
+    OutdoorAir,
+    PlantActions,
+    PlantFaults,
+    PlantState,
+)
+from rlkit_envs.data_center.psychrometrics import WATER_SPECIFIC_HEAT_J_KG_K, Array, Quantity
+from rlkit_envs.data_center.pumps import Pump, pump
+
+_MISSED_K = 0.5
+"""Water this much above its set point counts as missing it."""
+
+
+class _Pending(NamedTuple):
+    """What of a step is known before the hall has answered."""
+
+    step_s: float
+    water_load_w: Array
+    """Heat of the coils that the water's balance took."""
+    chilled_pump: Pump
+    condenser_pump: Pump
+    tower: TowerState
+    balance: CondenserBalance
+    setpoint_degc: Array
+    raised: NDArray[np.bool_]
+
+
+def begin_chilled_water(
+    plant: ChilledWaterPlantDesign,
+    state: PlantState,
+    actions: PlantActions,
+    faults: PlantFaults,
+    outdoor: OutdoorAir,
+    air: EnteringAir,
+    step_s: float,
+) -> tuple[AirHandlerOperation, Finish]:
+    """Air handlers and water for the air that enters as predicted, before the hall has answered.
+
+    The coils feel the water of the step's beginning. Where they cannot hold the supply, the water's
+    balance knows how their heat falls as it warms, and the supply is shifted by that.
+    """
+    mode = np.asarray(actions.economiser)
+    chilling = mode != EconomiserMode.FULL
+    # With an exchanger the water is cooled in every mode; without one FULL means outdoor air alone.
+    watered = np.ones_like(chilling) if plant.exchanger is not None else chilling
+    most_ratio = min(plant.chilled_pump.flow_kg_s / plant.coil.rated_water_kg_s, 1.0)
+    handler = cool_supply(
+        plant.coil,
+        air.fan,
+        entering_degc=air.degc,
+        entering_humidity_ratio=air.humidity_ratio,
+        pressure_pa=outdoor.pressure_pa,
+        supply_setpoint_degc=actions.supply_air_degc,
+        water_degc=state.chilled_degc,
+        available_water_ratio=most_ratio * watered,
+        fouling=faults.coil_fouling,
+        stuck_valve_ratio=faults.stuck_valve_ratio,
+    )
+    least_ratio = plant.chilled_pump.minimum_flow_ratio
+    flow_ratio = handler.water_kg_s * (1.0 / plant.chilled_pump.flow_kg_s)
+    chilled_pump = pump(
+        plant.chilled_pump,
+        np.maximum(flow_ratio, least_ratio) * watered,
+        wear=faults.chilled_pump,
+    )
+
+    running = chilling & (np.asarray(faults.cooling_trip) < 0.5)
+    exchanging = mode != EconomiserMode.OFF
+    condenser_kg_s = plant.chiller_condenser_kg_s * running
+    if plant.exchanger is not None:
+        condenser_kg_s = condenser_kg_s + plant.exchanger_condenser_kg_s * exchanging
+    condenser_pump = pump(
+        plant.condenser_pump,
+        condenser_kg_s * (1.0 / plant.condenser_pump.flow_kg_s),
+        wear=faults.condenser_pump,
+    )
+    tower = tower_state(
+        plant.tower,
+        outdoor.wet_bulb_degc,
+        actions.tower_fan_ratio * (condenser_kg_s > 0.0),
+        condenser_pump.flow_kg_s,
+        fan_wear=faults.tower_fan,
+        fill_fouling=faults.tower_fouling,
+    )
+
+    raised = actions.chilled_water_degc < plant.chiller.minimum_chilled_degc
+    setpoint = np.maximum(actions.chilled_water_degc, plant.chiller.minimum_chilled_degc)
+    load = handler.coil_heat_w + chilled_pump.heat_w
+    exchanger_w_k: Quantity = 0.0
+    if plant.exchanger is not None:
+        exchanger_w_k = plate_exchanger_w_k(
+            plant.exchanger,
+            mode,
+            chilled_pump.flow_kg_s,
+            plant.exchanger_condenser_kg_s,
+            fouling=faults.exchanger_fouling,
+        )
+    water_step = chilled_water_step(
+        plant.chilled_water,
+        state.chilled_degc,
+        setpoint,
+        load,
+        step_s,
+        load_slope_w_k=handler.water_slope_w_k,
+        removed_slope_w_k=exchanger_w_k,
+    )
+    balance = balance_condenser(
+        plant.chiller,
+        plant.tower,
+        tower,
+        water_step,
+        setpoint_degc=setpoint,
+        chiller_running=running,
+        exchanger_w_k=exchanger_w_k,
+        return_degc=_return_degc(state.chilled_degc, load, chilled_pump.flow_kg_s),
+        pump_heat_w=condenser_pump.heat_w,
+        refrigerant_loss=faults.refrigerant_loss,
+        condenser_fouling=faults.condenser_fouling,
+    )
+    handler = _follow_water(handler, balance.water.mean_degc - state.chilled_degc, air.supply_w_k)
+    water_load = balance.water.load_w - chilled_pump.heat_w
+    pending = _Pending(
+        step_s, water_load, chilled_pump, condenser_pump, tower, balance, setpoint, raised
+    )
+    return handler, partial(_finish, plant, pending, handler, outdoor, air)
+
+
+def _finish(
+    plant: ChilledWaterPlantDesign,
+    pending: _Pending,
+    handler: AirHandlerOperation,
+    outdoor: OutdoorAir,
+    air: EnteringAir,
+    entering_degc: Array,
+    moisture: HallHumidity,
+) -> tuple[AirHandlerOperation, Cooling]:
+    """The step's means, once the hall has answered.
+
+    What the coils gave beyond the prediction stays in the water, so that heat is conserved.
+    """
+    settled = settle_air_handler(
+        handler,
+        supply_conductance_w_k=air.supply_w_k,
+        entering_degc=entering_degc,
+        entering_humidity_ratio=moisture.entering_humidity_ratio,
+        condensate_kg_s=moisture.condensate_kg_s,
+    )
+    balance, water = pending.balance, pending.balance.water
+    surplus = settled.coil_heat_w - pending.water_load_w
+    end = water.end_degc + surplus * (pending.step_s / plant.chilled_water.heat_capacity_j_k)
+    make_up = tower_water(
+        plant.tower,
+        pending.tower,
+        balance.rejected_w,
+        balance.tower_leaving_degc,
+        outdoor.dry_bulb_degc,
+        outdoor.humidity_ratio,
+        outdoor.pressure_pa,
+    )
+    load = settled.coil_heat_w + pending.chilled_pump.heat_w
+    return settled, Cooling(
+        chilled_degc=end,
+        chilled_return_degc=_return_degc(water.mean_degc, load, pending.chilled_pump.flow_kg_s),
+        chilled_kg_s=pending.chilled_pump.flow_kg_s,
+        exchanger_heat_w=water.exchanger_w,
+        mechanical_heat_w=balance.chiller.heat_w,
+        compressor_power_w=balance.chiller.power_w,
+        part_load_ratio=balance.chiller.part_load_ratio,
+        chilled_pump_power_w=pending.chilled_pump.power_w,
+        condenser_pump_power_w=pending.condenser_pump.power_w,
+        tower_fan_power_w=pending.tower.fan_power_w,
+        condenser_kg_s=pending.condenser_pump.flow_kg_s,
+        tower_entering_degc=balance.tower_entering_degc,
+        tower_leaving_degc=balance.tower_leaving_degc,
+        rejected_w=balance.rejected_w,
+        tower_water_kg_s=make_up.evaporation_kg_s + make_up.drift_kg_s + make_up.blowdown_kg_s,
+        chilled_water_raised=pending.raised,
+        chilled_water_missed=end > pending.setpoint_degc + _MISSED_K,
+        residual_k=balance.residual_k,
+    )
+
+
+def _return_degc(water_degc: Array, load_w: Array, flow_kg_s: Array) -> Array:
+    """Water that comes back; as it left where the pump stands still."""
+    heat_capacity = np.maximum(flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K, 1e-9)
+    return water_degc + np.where(flow_kg_s > 0.0, load_w / heat_capacity, 0.0)
+
+
+def _follow_water(
+    handler: AirHandlerOperation, warmer_k: Array, supply_w_k: Array
+) -> AirHandlerOperation:
+    """The supply of coils at a fixed valve whose water is warmer by `warmer_k` in the mean."""
+    flowing = handler.water_slope_w_k > 0.0
+    total = np.where(flowing, handler.coil_heat_w * supply_w_k, 1.0)
+    per_kelvin = handler.water_slope_w_k * handler.sensible_heat_w / total
+    shift = per_kelvin * warmer_k
+    return handler._replace(
+        supply_degc=handler.supply_degc + shift,
+        supply_intercept_degc=handler.supply_intercept_degc + shift,
+    )
