@@ -112,8 +112,12 @@ def cool_supply(
     available_water_ratio: Quantity = 1.0,
     fouling: Quantity = 0.0,
     stuck_valve_ratio: Quantity = math.nan,
+    start_water_ratio: Array | None = None,
 ) -> AirHandlerOperation:
-    """As `operate_air_handler`, with a fan whose operation is known already."""
+    """As `operate_air_handler`, with a fan whose operation is known already.
+
+    start_water_ratio: as `operate_coil` has it.
+    """
     humidity = np.asarray(entering_humidity_ratio)
     coil = operate_coil(
         design,
@@ -126,6 +130,7 @@ def cool_supply(
         available_water_ratio=available_water_ratio,
         stuck_valve_ratio=stuck_valve_ratio,
         fouling=fouling,
+        start_water_ratio=start_water_ratio,
     )
     supply = coil.air_degc + fan.rise_k
     return AirHandlerOperation(

@@ -26,7 +26,7 @@ from rlkit_envs.data_center.ranges import check_positive, check_ranges
 _FLOW_EXPONENT = 0.8
 """Heat transfer coefficients go with flow to this power: water in turbulent tubes (Dittus and
 Boelter), air over fins (Wetter 1999)."""
-_NEWTON_STEPS = 4
+_NEWTON_STEPS, _NEWTON_STEPS_FROM_START = 4, 2
 _CONDENSATION_STEPS = 5
 _LEAST_FLOW_RATIO = 1e-6
 _LEAST_EFFECTIVENESS = 1e-9
@@ -148,16 +148,19 @@ def operate_coil(
     available_water_ratio: Quantity = 1.0,
     stuck_valve_ratio: Quantity = math.nan,
     fouling: Quantity = 0.0,
+    start_water_ratio: Array | None = None,
 ) -> CoilOperation:
     """Cool air from `air_degc` to `target_degc`, or as far as water and valve allow.
 
     available_water_ratio: most water that reaches the coil over its rated flow, 0..1.
     stuck_valve_ratio: position 0..1 in which the valve is stuck, NaN where it is not.
     fouling: severity 0..1, which takes up to 45 % off the conductance.
+    start_water_ratio: a position near the valve's, that of the step before, from which two steps of
+    Newton's method are taken in place of a start and four; it may be 0.
 
     Where the target is met, the air leaves exactly at it, and the position found for the valve has
-    the effectiveness wanted within 1e-5 (where that is below 0.999). A valve that is not stuck
-    never warms air.
+    the effectiveness wanted within 1e-5 (where that is below 0.999, and without a start). A valve
+    that is not stuck never warms air.
 
     Condensation: the surface is taken to have one temperature, the apparatus dew point, where the
     share of air that touches it, 1 - BF = 1 - exp(-NTU of the air side), would take the rest along.
@@ -222,7 +225,12 @@ def operate_coil(
     leaving = np.where(controlled, target_degc, leaving)
     wanted = np.where(controlled, wanted / drop, effectiveness)
     wanted = np.minimum(np.maximum(wanted, _LEAST_EFFECTIVENESS), effectiveness)
-    water_ratio = valve.water_ratio(wanted, most_ratio, effectiveness, growth)
+    if start_water_ratio is None:
+        start, steps = valve.start(wanted, most_ratio, effectiveness, growth), _NEWTON_STEPS
+    else:
+        start = most_ratio / np.maximum(start_water_ratio, _LEAST_FLOW_RATIO)
+        steps = _NEWTON_STEPS_FROM_START
+    water_ratio = valve.water_ratio(wanted, most_ratio, start, steps)
     water_ratio = np.where(controlled, water_ratio, most_ratio)
     water_ratio = np.where(able, water_ratio, 0.0)
 
@@ -291,14 +299,12 @@ class _ValveCurve:
         growth += water_smaller * effectiveness
         return effectiveness, growth
 
-    def water_ratio(
-        self, wanted: Array, most_ratio: Array, effectiveness: Array, growth: Array
-    ) -> Array:
-        """The flow of that effectiveness, which is at most that of `most_ratio`.
+    def start(self, wanted: Array, most_ratio: Array, effectiveness: Array, growth: Array) -> Array:
+        """Throttling, most_ratio over the flow, that is near the effectiveness wanted.
 
-        effectiveness, growth: what `at` gives there. Newton's method on 1 / effectiveness against
-        1 / flow, nearly a hyperbola: flat where the air limits, straight where the water does. It
-        begins on the one of that kind through the known point with its slope.
+        effectiveness, growth: what `at` gives at `most_ratio`. 1 / effectiveness against 1 / flow
+        is nearly a hyperbola: flat where the air limits, straight where the water does. This is the
+        one of that kind through the known point with its slope.
         """
         most_capacity_ratio = self.capacity_ratio * most_ratio
         slope = most_capacity_ratio * growth / (effectiveness * effectiveness)
@@ -307,10 +313,19 @@ class _ValveCurve:
         power = np.clip(power, 1.3, 6.0)
         start = wanted**-power - effectiveness**-power
         start += most_capacity_ratio**-power
+        return most_capacity_ratio * start ** (1.0 / power)
+
+    def water_ratio(
+        self, wanted: Array, most_ratio: Array, throttling: Array, newton_steps: int
+    ) -> Array:
+        """The flow of that effectiveness, which is at most that of `most_ratio`.
+
+        Newton's method on 1 / effectiveness against the throttling.
+        """
         # No more heat goes into the water than brings it to the air's temperature.
-        limit = most_capacity_ratio / wanted
-        throttling = np.maximum(most_capacity_ratio * start ** (1.0 / power), 1.0)
-        for _ in range(_NEWTON_STEPS):
+        limit = self.capacity_ratio * most_ratio / wanted
+        throttling = np.minimum(np.maximum(throttling, 1.0), limit)
+        for _ in range(newton_steps):
             effectiveness, growth = self.at(most_ratio / throttling)
             missed = effectiveness * (1.0 - effectiveness / wanted)
             throttling = throttling * (1.0 - missed / np.maximum(growth, _LEAST_GROWTH))

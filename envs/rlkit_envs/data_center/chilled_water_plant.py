@@ -16,8 +16,17 @@ from rlkit_envs.data_center.air_handler import (
     cool_supply,
     settle_air_handler,
 )
-from rlkit_envs.data_center.chilled_water import chilled_water_step
-from rlkit_envs.data_center.condenser_loop import CondenserBalance, balance_condenser
+from rlkit_envs.data_center.chilled_water import (
+    ChilledWaterRemoval,
+    chilled_water_removal,
+    chilled_water_step,
+)
+from rlkit_envs.data_center.chiller import Chiller, chiller, chiller_state
+from rlkit_envs.data_center.condenser_loop import (
+    CondenserStep,
+    forecast_condenser,
+    settle_condenser,
+)
 from rlkit_envs.data_center.cooling import Cooling, Finish
 from rlkit_envs.data_center.cooling_tower import TowerState, tower_state, tower_water
 from rlkit_envs.data_center.design import ChilledWaterPlantDesign
@@ -41,12 +50,14 @@ class _Pending(NamedTuple):
     """What of a step is known before the hall has answered."""
 
     step_s: float
-    water_load_w: Array
-    """Heat of the coils that the water's balance took."""
     chilled_pump: Pump
     condenser_pump: Pump
     tower: TowerState
-    balance: CondenserBalance
+    condenser: CondenserStep
+    condenser_degc: Array
+    condenser_heat_w: Array
+    water: ChilledWaterRemoval
+    chiller: Chiller
     setpoint_degc: Array
     raised: NDArray[np.bool_]
 
@@ -81,6 +92,7 @@ def begin_chilled_water(
         available_water_ratio=most_ratio * watered,
         fouling=faults.coil_fouling,
         stuck_valve_ratio=faults.stuck_valve_ratio,
+        start_water_ratio=state.valve_ratio,
     )
     least_ratio = plant.chilled_pump.minimum_flow_ratio
     flow_ratio = handler.water_kg_s * (1.0 / plant.chilled_pump.flow_kg_s)
@@ -95,6 +107,7 @@ def begin_chilled_water(
     condenser_kg_s = plant.chiller_condenser_kg_s * running
     if plant.exchanger is not None:
         condenser_kg_s = condenser_kg_s + plant.exchanger_condenser_kg_s * exchanging
+    flowing = condenser_kg_s > 0.0
     condenser_pump = pump(
         plant.condenser_pump,
         condenser_kg_s * (1.0 / plant.condenser_pump.flow_kg_s),
@@ -103,7 +116,7 @@ def begin_chilled_water(
     tower = tower_state(
         plant.tower,
         outdoor.wet_bulb_degc,
-        actions.tower_fan_ratio * (condenser_kg_s > 0.0),
+        actions.tower_fan_ratio * flowing,
         condenser_pump.flow_kg_s,
         fan_wear=faults.tower_fan,
         fill_fouling=faults.tower_fouling,
@@ -130,23 +143,42 @@ def begin_chilled_water(
         load_slope_w_k=handler.water_slope_w_k,
         removed_slope_w_k=exchanger_w_k,
     )
-    balance = balance_condenser(
-        plant.chiller,
+    forecast = forecast_condenser(
+        plant.condenser_water,
         plant.tower,
         tower,
-        water_step,
-        setpoint_degc=setpoint,
-        chiller_running=running,
-        exchanger_w_k=exchanger_w_k,
-        return_degc=_return_degc(state.chilled_degc, load, chilled_pump.flow_kg_s),
-        pump_heat_w=condenser_pump.heat_w,
+        state.condenser_degc,
+        state.condenser_heat_w * flowing,
+        step_s,
+    )
+    returned = _return_degc(state.chilled_degc, load, chilled_pump.flow_kg_s)
+    ability = chiller_state(
+        plant.chiller,
+        setpoint,
+        forecast.mean_degc,
+        running=running,
         refrigerant_loss=faults.refrigerant_loss,
         condenser_fouling=faults.condenser_fouling,
     )
-    handler = _follow_water(handler, balance.water.mean_degc - state.chilled_degc, air.supply_w_k)
-    water_load = balance.water.load_w - chilled_pump.heat_w
+    water = chilled_water_removal(
+        water_step, exchanger_w_k * (returned - forecast.mean_degc), ability.capacity_w
+    )
+    work = chiller(plant.chiller, ability, water.chiller_w)
+    condenser_heat = water.exchanger_w + work.condenser_heat_w + condenser_pump.heat_w
+    condenser = settle_condenser(forecast, condenser_heat)
+    handler = _follow_water(handler, water.mean_degc - state.chilled_degc, air.supply_w_k)
     pending = _Pending(
-        step_s, water_load, chilled_pump, condenser_pump, tower, balance, setpoint, raised
+        step_s=step_s,
+        chilled_pump=chilled_pump,
+        condenser_pump=condenser_pump,
+        tower=tower,
+        condenser=condenser,
+        condenser_degc=forecast.mean_degc,
+        condenser_heat_w=condenser_heat,
+        water=water,
+        chiller=work,
+        setpoint_degc=setpoint,
+        raised=raised,
     )
     return handler, partial(_finish, plant, pending, handler, outdoor, air)
 
@@ -171,38 +203,39 @@ def _finish(
         entering_humidity_ratio=moisture.entering_humidity_ratio,
         condensate_kg_s=moisture.condensate_kg_s,
     )
-    balance, water = pending.balance, pending.balance.water
-    surplus = settled.coil_heat_w - pending.water_load_w
+    water, condenser, work = pending.water, pending.condenser, pending.chiller
+    load = settled.coil_heat_w + pending.chilled_pump.heat_w
+    surplus = load - water.load_w
     end = water.end_degc + surplus * (pending.step_s / plant.chilled_water.heat_capacity_j_k)
     make_up = tower_water(
         plant.tower,
         pending.tower,
-        balance.rejected_w,
-        balance.tower_leaving_degc,
+        condenser.rejected_w,
+        pending.condenser_degc,
         outdoor.dry_bulb_degc,
         outdoor.humidity_ratio,
         outdoor.pressure_pa,
     )
-    load = settled.coil_heat_w + pending.chilled_pump.heat_w
     return settled, Cooling(
         chilled_degc=end,
         chilled_return_degc=_return_degc(water.mean_degc, load, pending.chilled_pump.flow_kg_s),
         chilled_kg_s=pending.chilled_pump.flow_kg_s,
         exchanger_heat_w=water.exchanger_w,
-        mechanical_heat_w=balance.chiller.heat_w,
-        compressor_power_w=balance.chiller.power_w,
-        part_load_ratio=balance.chiller.part_load_ratio,
+        mechanical_heat_w=work.heat_w,
+        compressor_power_w=work.power_w,
+        part_load_ratio=work.part_load_ratio,
         chilled_pump_power_w=pending.chilled_pump.power_w,
         condenser_pump_power_w=pending.condenser_pump.power_w,
         tower_fan_power_w=pending.tower.fan_power_w,
         condenser_kg_s=pending.condenser_pump.flow_kg_s,
-        tower_entering_degc=balance.tower_entering_degc,
-        tower_leaving_degc=balance.tower_leaving_degc,
-        rejected_w=balance.rejected_w,
+        condenser_degc=pending.condenser_degc,
+        condenser_end_degc=condenser.end_degc,
+        condenser_heat_w=pending.condenser_heat_w,
+        tower_entering_degc=condenser.tower_entering_degc,
+        rejected_w=condenser.rejected_w,
         tower_water_kg_s=make_up.evaporation_kg_s + make_up.drift_kg_s + make_up.blowdown_kg_s,
         chilled_water_raised=pending.raised,
         chilled_water_missed=end > pending.setpoint_degc + _MISSED_K,
-        residual_k=balance.residual_k,
     )
 
 

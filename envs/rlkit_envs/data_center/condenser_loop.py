@@ -1,135 +1,124 @@
-"""Tower, plate exchanger and chiller brought to balance over their common condenser water.
+"""The condenser water: one well-mixed mass of basin and pipes between the tower and what warms it.
 
-Exchanger and condenser stand side by side in the tower's water, each with a flow of its own; both
-streams return warm and mix. What the tower rejects must be what both give, and what they give
-depends on how cold the tower makes the water: one unknown, the heat rejected, found by a fixed
-number of Newton steps. Energy closes whatever is left of the balance, because the heat of the last
-step is what counts.
+Exchanger and chiller take it side by side, both return it warm, and the tower cools the mixture.
+Off its steady state the water relaxes towards what the tower would make of the heat, along the
+tower's curve as it slopes there. What is stored is to rounding what came in less what the tower
+rejected. EnergyPlus has the same volume in its PlantLoop.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit_envs.data_center.chilled_water import (
-    ChilledWaterRemoval,
-    ChilledWaterStep,
-    chilled_water_removal,
+from rlkit_envs.data_center.cooling_tower import TowerDesign, TowerState, tower_balance
+from rlkit_envs.data_center.psychrometrics import (
+    WATER_DENSITY_KG_M3,
+    WATER_SPECIFIC_HEAT_J_KG_K,
+    Quantity,
 )
-from rlkit_envs.data_center.chiller import Chiller, ChillerDesign, chiller, chiller_state
-from rlkit_envs.data_center.cooling_tower import (
-    TowerDesign,
-    TowerState,
-    tower_balance,
-)
-from rlkit_envs.data_center.psychrometrics import WATER_SPECIFIC_HEAT_J_KG_K, Quantity
+from rlkit_envs.data_center.ranges import check_positive
 
 Array = NDArray[np.float64]
 
-LEAST_CONDENSER_FLOW_KG_S = 0.1
-"""Condenser water below which the chiller's flow switch stops it (assumed)."""
-_CAPACITY_FALL = 0.04
-"""Share of its capacity that a chiller loses per kelvin, near enough for Newton's method."""
-_POWER_RISE = 0.003
-"""Rise of the condenser's heat per kelvin at a held load, near enough for Newton's method."""
-_EXCHANGER_STEPS = 3
-"""Newton steps from below, after which an exchanger alone is within 1e-3 K of the tower."""
+
+@dataclass(frozen=True)
+class CondenserWaterDesign:
+    """The condenser-water loop."""
+
+    volume_m3: float = 15.0
+    """Water in the tower's basin, pipes and condenser, m3, above 0."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "volume_m3")
+
+    @property
+    def heat_capacity_j_k(self) -> float:
+        """Heat that warms all the water by 1 K, J/K."""
+        return self.volume_m3 * (WATER_DENSITY_KG_M3 * WATER_SPECIFIC_HEAT_J_KG_K)
 
 
-class CondenserBalance(NamedTuple):
-    """One step of chilled-water and condenser loops."""
+class CondenserForecast(NamedTuple):
+    """A step of the loop before its heat is known."""
 
-    water: ChilledWaterRemoval
-    """What the chilled water gave, and where that left it."""
-    chiller: Chiller
-    """The chiller's heat and power."""
-    rejected_w: Array
-    """Heat into the tower, W: exchanger, condenser and condenser pump."""
+    start_degc: Array
+    """Water at the step's start, degC."""
+    mean_degc: Array
+    """Water that enters condenser and exchanger, mean over the step if the heat stays, degC."""
+    expected_w: Array
+    """Heat for which that holds, W."""
+    steady_degc: Array
+    """Water that the tower would make of that heat in the long run, degC."""
+    warming_k_w: Array
+    """Growth of `steady_degc` with the heat, K/W."""
+    end_weight: Array
+    """Share of the way to the steady state that the step covers, 0..1."""
+    mean_weight: Array
+    """The same in the mean over the step."""
+    least_degc: float
+    """Coldest that the tower's bypass lets the water become, degC."""
+    water_w_k: Array
+    """Heat capacity flow, W/K."""
+    stored_w_k: float
+    """Heat that warms all the water by 1 K in one step, W/K."""
+
+
+class CondenserStep(NamedTuple):
+    """A step of the loop; means, unless said otherwise."""
+
+    end_degc: Array
+    """Water at the step's end, degC."""
     tower_entering_degc: Array
-    """Water entering the tower."""
-    tower_leaving_degc: Array
-    """Water leaving the tower, which enters condenser and exchanger."""
-    residual_k: Array
-    """Range that the water has less the range that the tower would give it, K."""
+    """Warm water that returns to the tower, degC."""
+    rejected_w: Array
+    """Heat that the tower rejected, W: what came in less what was stored."""
 
 
-def balance_condenser(
-    chiller_design: ChillerDesign,
+def forecast_condenser(
+    design: CondenserWaterDesign,
     tower_design: TowerDesign,
     tower: TowerState,
-    step: ChilledWaterStep,
-    *,
-    setpoint_degc: Quantity,
-    chiller_running: NDArray[np.bool_] | bool = True,
-    exchanger_w_k: Quantity = 0.0,
-    return_degc: Quantity = 0.0,
-    pump_heat_w: Quantity = 0.0,
-    refrigerant_loss: Quantity = 0.0,
-    condenser_fouling: Quantity = 0.0,
-    iterations: int = 2,
-) -> CondenserBalance:
-    """Finds the condenser water's temperatures, and with them the heat and power of the chiller.
+    water_degc: Array,
+    expected_w: Array,
+    step_s: float,
+) -> CondenserForecast:
+    """Prepares a step from `water_degc`, with the heat of the step before as `expected_w`.
 
-    setpoint_degc: chilled-water set point, that of `step`, which also decides the chiller's lift;
-    the caller keeps it at or above the design's `minimum_chilled_degc`. exchanger_w_k:
-    `plate_exchanger_w_k`, acting between return_degc, the chilled water's return at the step's
-    start, and the tower's leaving water. pump_heat_w: heat of the condenser pump, added before the
-    tower. iterations: Newton steps; with 2 the residual is typically 1e-5 K and within 0.1 K while
-    the fan runs and the set point moves by up to 1 K (tests).
+    The tower's range R follows the entering water E along a curve of slope dE/dR = 1 + w, w being
+    the warming of the leaving water per kelvin of range. The mixed water T then obeys
+    V dT/dt = m (T_steady - T) / (1 + w), V and m being the water's mass and flow.
     """
-    w_k = tower.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K
-    running = np.logical_and(chiller_running, tower.water_flow_kg_s > LEAST_CONDENSER_FLOW_KG_S)
+    water_w_k = tower.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K
+    cooled = tower_balance(tower, expected_w)
+    least = tower_design.minimum_leaving_degc
+    steady = np.maximum(cooled.leaving_degc, least)
+    stored_w_k = design.heat_capacity_j_k / step_s
+    decay = water_w_k / ((1.0 + cooled.warming) * stored_w_k)
+    end_weight = -np.expm1(-decay)
+    mean_weight = 1.0 - end_weight / decay
+    return CondenserForecast(
+        start_degc=water_degc,
+        mean_degc=water_degc + mean_weight * (steady - water_degc),
+        expected_w=expected_w,
+        steady_degc=cooled.leaving_degc,
+        warming_k_w=cooled.warming / water_w_k,
+        end_weight=end_weight,
+        mean_weight=mean_weight,
+        least_degc=least,
+        water_w_k=water_w_k,
+        stored_w_k=stored_w_k,
+    )
 
-    def balance(rejected_w: Array) -> tuple[Array, Array, ChilledWaterRemoval, Chiller, Array]:
-        cooled = tower_balance(tower, rejected_w)
-        leaving = np.maximum(cooled.leaving_degc, tower_design.minimum_leaving_degc)
-        offered_w = exchanger_w_k * (return_degc - leaving)
-        state = chiller_state(
-            chiller_design,
-            setpoint_degc,
-            leaving,
-            running=running,
-            refrigerant_loss=refrigerant_loss,
-            condenser_fouling=condenser_fouling,
-        )
-        water = chilled_water_removal(step, offered_w, state.capacity_w)
-        work = chiller(chiller_design, state, water.chiller_w)
-        rejected = water.exchanger_w + work.condenser_heat_w + pump_heat_w
-        return leaving, cooled.warming, water, work, rejected
 
-    wanted_w = np.maximum(step.load_w - step.held_wanted_w, 0.0)
-    carried_w = np.minimum(wanted_w, chiller_design.capacity_w) * (1.0 + 0.9 / chiller_design.cop)
-    alone_w_k, alone = exchanger_w_k, np.zeros_like(carried_w)
-    if np.ndim(exchanger_w_k) or exchanger_w_k:  # a plant without an exchanger saves the search
-        # What the exchanger would give alone: a line against the tower's curve, which bends down,
-        # so that Newton's method comes from below.
-        kept = 1.0 - step.removed_slope_w_k * step.mean_gain_k_w
-        alone_w_k = exchanger_w_k * kept
-        given_w = alone_w_k * return_degc + (1.0 - kept) * step.load_w
-        for _ in range(_EXCHANGER_STEPS):
-            cooled = tower_balance(tower, alone + pump_heat_w)
-            missing = given_w - alone_w_k * cooled.leaving_degc - alone
-            alone = alone + missing / (1.0 + alone_w_k / w_k * cooled.warming)
-        most_w = given_w - alone_w_k * tower_design.minimum_leaving_degc
-        alone = np.clip(alone, 0.0, np.clip(most_w, 0.0, wanted_w))
-    assumed = np.where(running, np.maximum(carried_w, alone), alone) + pump_heat_w
-
-    for _ in range(iterations):
-        _, warming, water, _, rejected = balance(assumed)
-        # Newton's method. A chiller that holds its set point hardly feels warmer water; one that
-        # cannot, and an exchanger that cannot, give less.
-        short = water.end_degc > setpoint_degc + 1e-6
-        range_k = rejected / w_k
-        falling = _CAPACITY_FALL * range_k + (alone_w_k / w_k) * (water.exchanger_w > 0.0)
-        slope = 1.0 + np.where(short, falling, -_POWER_RISE * range_k) * warming
-        assumed = np.maximum(assumed + (rejected - assumed) / slope, 0.0)
-    leaving, _, water, work, rejected = balance(assumed)
-    return CondenserBalance(
-        water=water,
-        chiller=work,
-        rejected_w=rejected,
-        tower_entering_degc=leaving + rejected / w_k,
-        tower_leaving_degc=leaving,
-        residual_k=(rejected - assumed) / w_k,
+def settle_condenser(forecast: CondenserForecast, heat_w: Quantity) -> CondenserStep:
+    """The step with the heat that came in: of exchanger, condenser and condenser pump."""
+    steady = forecast.steady_degc + forecast.warming_k_w * (heat_w - forecast.expected_w)
+    warmer = np.maximum(steady, forecast.least_degc) - forecast.start_degc
+    end = forecast.end_weight * warmer
+    mean = forecast.start_degc + forecast.mean_weight * warmer
+    return CondenserStep(
+        end_degc=forecast.start_degc + end,
+        tower_entering_degc=mean + heat_w / forecast.water_w_k,
+        rejected_w=heat_w - end * forecast.stored_w_k,
     )

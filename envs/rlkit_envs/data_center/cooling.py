@@ -32,9 +32,14 @@ class Cooling(NamedTuple):
     condenser_pump_power_w: Quantity
     tower_fan_power_w: Quantity
     condenser_kg_s: Quantity
+    condenser_degc: Quantity
+    """Water that leaves the tower and enters condenser and exchanger."""
+    condenser_end_degc: Quantity
+    """The same at the step's end."""
+    condenser_heat_w: Quantity
+    """Into the condenser water: exchanger, chiller and condenser pump."""
     tower_entering_degc: Quantity
-    tower_leaving_degc: Quantity
-    """Water that enters condenser and exchanger."""
+    """Water that returns warm to the tower."""
     rejected_w: Array
     """To the outdoors, through tower or condenser."""
     tower_water_kg_s: Quantity
@@ -43,8 +48,6 @@ class Cooling(NamedTuple):
     """Whether a colder set point was asked than the chiller makes."""
     chilled_water_missed: NDArray[np.bool_]
     """Whether the water ends more than 0.5 K above its set point."""
-    residual_k: Quantity
-    """Left of the condenser loop's balance (`condenser_loop.CondenserBalance`)."""
 
     @property
     def power_w(self) -> Array:

@@ -10,6 +10,7 @@ from rlkit_envs.data_center.airflow import AirflowDesign
 from rlkit_envs.data_center.chilled_water import ChilledWaterDesign
 from rlkit_envs.data_center.chilled_water_coil import CoilDesign
 from rlkit_envs.data_center.chiller import ChillerDesign
+from rlkit_envs.data_center.condenser_loop import CondenserWaterDesign
 from rlkit_envs.data_center.cooling_tower import TowerDesign
 from rlkit_envs.data_center.design_check import DesignPoint, check_design
 from rlkit_envs.data_center.direct_expansion import DirectExpansionDesign
@@ -21,10 +22,14 @@ from rlkit_envs.data_center.economisers import (
 from rlkit_envs.data_center.fan import FanDesign
 from rlkit_envs.data_center.humidity import HumidityDesign
 from rlkit_envs.data_center.power_chain import PowerChainDesign
+from rlkit_envs.data_center.psychrometrics import WATER_DENSITY_KG_M3
 from rlkit_envs.data_center.pumps import PumpDesign
 from rlkit_envs.data_center.ranges import check_positive
 from rlkit_envs.data_center.servers import ServerDesign
 from rlkit_envs.data_center.thermal_mass import HallDesign
+
+_LEAST_HOLDING_S = 200.0
+"""Exchanger and tower answer each other from step to step; with less water their swings grow."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,21 @@ class ChilledWaterPlantDesign:
     """Moves what chiller and exchanger take."""
     chiller_condenser_kg_s: float
     """Condenser water of the chiller while it is switched on, kg/s, above 0."""
+    condenser_water: CondenserWaterDesign = field(default_factory=CondenserWaterDesign)
+    """Water in basin and pipes; an exchanger needs 200 s of its condenser flow, or steps of five
+    minutes would swing."""
     exchanger: PlateExchangerDesign | None = None
     """Water-side economiser, if there is one."""
 
     def __post_init__(self) -> None:
         check_positive(self, "chiller_condenser_kg_s")
+        least_m3 = _LEAST_HOLDING_S * self.exchanger_condenser_kg_s / WATER_DENSITY_KG_M3
+        if self.condenser_water.volume_m3 < least_m3:
+            raise ValueError(
+                f"condenser_water.volume_m3 is {self.condenser_water.volume_m3:g}, but an "
+                f"exchanger with {self.exchanger_condenser_kg_s:g} kg/s of condenser water needs "
+                f"at least {least_m3:.3g} m3"
+            )
 
     @property
     def exchanger_condenser_kg_s(self) -> float:

@@ -86,7 +86,7 @@ def begin_direct_expansion(
         humidity_slope=humidity_slope,
         humidity_intercept=supply_humidity - humidity_slope * air.humidity_ratio,
     )
-    return handler, partial(_finish, unit, ability, handler, air, state.chilled_degc)
+    return handler, partial(_finish, unit, ability, handler, air, state)
 
 
 def _finish(
@@ -94,7 +94,7 @@ def _finish(
     ability: DirectExpansionState,
     handler: AirHandlerOperation,
     air: EnteringAir,
-    chilled_degc: Array,
+    state: PlantState,
     entering_degc: Array,
     moisture: HallHumidity,
 ) -> tuple[AirHandlerOperation, Cooling]:
@@ -119,7 +119,7 @@ def _finish(
     )
     never = np.zeros(heat.shape, dtype=np.bool_)
     return settled, Cooling(
-        chilled_degc=chilled_degc,
+        chilled_degc=state.chilled_degc,
         chilled_return_degc=np.nan,
         chilled_kg_s=0.0,
         exchanger_heat_w=0.0,
@@ -130,11 +130,12 @@ def _finish(
         condenser_pump_power_w=0.0,
         tower_fan_power_w=0.0,
         condenser_kg_s=0.0,
+        condenser_degc=np.nan,
+        condenser_end_degc=state.condenser_degc,
+        condenser_heat_w=state.condenser_heat_w,
         tower_entering_degc=np.nan,
-        tower_leaving_degc=np.nan,
         rejected_w=heat + work.power_w,
         tower_water_kg_s=0.0,
         chilled_water_raised=never,
         chilled_water_missed=never,
-        residual_k=0.0,
     )

@@ -1,10 +1,10 @@
 """A whole data centre over five minutes: servers, hall, air handlers, source of cold, power.
 
-Everything but four stores of heat and water (hall air, metal, the hall's moisture, chilled water)
-is quasi-steady. A step predicts the hall's mean air with the supply at its set point, operates air
-handlers and source of cold at that, solves the hall exactly along the lines that they give, and
-settles them at the mean that results: heat and water close to rounding. Specific heats are those at
-the step's start.
+Everything but five stores of heat and water (hall air, metal, the hall's moisture, chilled and
+condenser water) is quasi-steady. A step predicts the hall's mean air with the supply at its set
+point, operates air handlers and source of cold at that, solves the hall exactly along the lines
+that they give, and settles them at the mean that results: heat and water close to rounding.
+Specific heats are those at the step's start.
 """
 
 from typing import NamedTuple
@@ -115,6 +115,7 @@ def initial_state(
     hall_degc: Quantity = 30.0,
     hall_humidity_ratio: Quantity = 0.006,
     chilled_water_degc: Quantity = 10.0,
+    condenser_water_degc: Quantity = 20.0,
 ) -> PlantState:
     """A plant near its usual temperatures, its metal as warm as its air."""
 
@@ -127,8 +128,9 @@ def initial_state(
         hall_humidity_ratio=full(hall_humidity_ratio),
         inlet_degc=full(supply_air_degc),
         chilled_degc=full(chilled_water_degc),
+        condenser_degc=full(condenser_water_degc),
+        condenser_heat_w=full(design.servers.rated_power_w),
         valve_ratio=full(0.5),
-        rejected_w=full(design.servers.rated_power_w),
     )
 
 
@@ -238,8 +240,9 @@ def step(
         hall_humidity_ratio=moisture.humidity_ratio,
         inlet_degc=mean_inlet,
         chilled_degc=cooling.chilled_degc,
+        condenser_degc=np.asarray(cooling.condenser_end_degc),
+        condenser_heat_w=np.asarray(cooling.condenser_heat_w),
         valve_ratio=handler.water_ratio,
-        rejected_w=cooling.rejected_w,
     )
     return after, PlantStep(
         servers=servers,

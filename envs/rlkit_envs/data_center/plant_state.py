@@ -24,11 +24,13 @@ class PlantState(NamedTuple):
     """Mean inlet of the servers in the step before, to which their power and fans answer now: they
     lag by a step, as in EnergyPlus, whose internal gains precede its air loop."""
     chilled_degc: Array
-    """Water that enters the coils; without meaning at a site without chilled water."""
+    """Water that enters the coils; this and all below are without meaning where there is none."""
+    condenser_degc: Array
+    """Water that leaves the tower."""
+    condenser_heat_w: Array
+    """Into the condenser water in the step before, which forecasts this step's."""
     valve_ratio: Array
-    """Water through the coils over their rated one: where the valve's solver starts."""
-    rejected_w: Array
-    """Heat into the tower: where the condenser loop's solver starts."""
+    """Water through the coils over their rated one in the step before, where the solver starts."""
 
 
 class PlantActions(NamedTuple):
