@@ -58,9 +58,9 @@ class ChilledWaterStep(NamedTuple):
     """Warming in the step's mean per watt of imbalance at its start, exchanger at full, K/W."""
     wanted_w: Array
     """Imbalance that ends the step at the set point with the exchanger at full, W."""
-    held_end_gain_k_w: Array
+    held_end_gain_k_w: Quantity
     """As `end_gain_k_w`, with the exchanger at a constant rate."""
-    held_mean_gain_k_w: Array
+    held_mean_gain_k_w: Quantity
     """As `mean_gain_k_w`, with the exchanger at a constant rate."""
     held_wanted_w: Array
     """As `wanted_w`, with the exchanger at a constant rate."""
@@ -101,7 +101,10 @@ def chilled_water_step(
     heat_capacity = design.heat_capacity_j_k
     per_watt = step_s / heat_capacity
     missing_k = np.asarray(setpoint_degc - water_degc, dtype=np.float64)
-    held_end, held_mean = _gains(np.asarray(load_slope_w_k, dtype=np.float64) * per_watt)
+    load_slope = np.asarray(load_slope_w_k, dtype=np.float64)
+    held_end, held_mean = 1.0, 0.5
+    if load_slope.any():  # rarely, and a slope of 0 gives the same either way
+        held_end, held_mean = _gains(load_slope * per_watt)
     slope = np.asarray(load_slope_w_k + removed_slope_w_k, dtype=np.float64)
     end, mean = _gains(slope * per_watt)
     return ChilledWaterStep(
@@ -136,7 +139,7 @@ def chilled_water_removal(
     # With the exchanger, or where it is shut the chiller, at a constant rate.
     constant = np.maximum(step.load_w - step.held_wanted_w, 0.0)
     chiller = np.where(full, chiller, np.where(active, 0.0, constant))
-    chiller = np.clip(chiller, 0.0, capacity_w)
+    chiller = np.minimum(np.maximum(chiller, 0.0), capacity_w)
     exchanger = np.where(active, constant, 0.0)
 
     imbalance = step.load_w - chiller - np.where(full, exchanger_w, exchanger)

@@ -157,7 +157,7 @@ def chiller_lift_k(
     lift = np.asarray(condenser_degc) - design.reference_condenser_degc
     lift = lift * (1.0 / design.condenser_per_chilled_kelvin)
     lift = lift - (np.asarray(chilled_degc) - design.reference_chilled_degc)
-    return np.clip(lift, design.smallest_lift_k, design.largest_lift_k)
+    return np.minimum(np.maximum(lift, design.smallest_lift_k), design.largest_lift_k)
 
 
 def chiller_state(
@@ -194,7 +194,7 @@ def chiller(design: ChillerDesign, state: ChillerState, wanted_w: Quantity) -> C
     at that load times the share of the time that it runs, as in EnergyPlus, without losses.
     """
     capacity_w = state.capacity_w
-    heat_w = np.clip(wanted_w, 0.0, capacity_w)
+    heat_w = np.minimum(np.maximum(wanted_w, 0.0), capacity_w)
     part_load = heat_w / np.maximum(capacity_w, 1e-9)
     least = design.minimum_part_load_ratio
     loaded = np.maximum(part_load, least)

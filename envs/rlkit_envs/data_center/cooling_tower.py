@@ -53,6 +53,7 @@ _YORK = np.array(
 _YORK_CONSTANT, _YORK_LINEAR, _YORK_SQUARE = np.ascontiguousarray(np.moveaxis(_YORK, -1, 0))
 _COLDEST_WET_BULB, _WARMEST_WET_BULB = -34.4, 29.4444
 _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO = 0.75, 1.25
+_LEAST_WATER_RATIO_HELD = 0.1
 _LARGEST_FLOW_RATIO = 6.0
 """Water over air, beyond which the approach no longer rises at every range of a plant (to 8 K)."""
 _LEAST_FLOW_KG_S = 1e-6
@@ -221,7 +222,7 @@ def tower_state(
     `WORN_FLOW_FROM` on less air at the same speed. fill_fouling: severity 0..1, as if that share of
     `FOULED_FILL` of the air met no water (assumed).
     """
-    fan_ratio = np.clip(np.asarray(fan_ratio, dtype=np.float64), 0.0, 1.0)
+    fan_ratio = np.minimum(np.maximum(np.asarray(fan_ratio, dtype=np.float64), 0.0), 1.0)
     speed = np.maximum(fan_ratio, design.minimum_fan_ratio)
     duty = fan_ratio / speed
     constant, linear, square, cube = design.fan_coefficients
@@ -233,7 +234,7 @@ def tower_state(
 
     flow = np.asarray(water_flow_kg_s, dtype=np.float64)
     water = flow * (design.water_ratio / design.water_flow_kg_s)
-    water = np.clip(water, _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO)
+    water = np.maximum(water, _LEAST_WATER_RATIO_HELD)
     moved = speed * (1.0 - lost)
     return TowerState(
         running=_curve(wet_bulb_degc, water / (moved * useful)),
@@ -302,7 +303,7 @@ def tower_fan_ratio(
     """
     flow = np.maximum(np.asarray(water_flow_kg_s, dtype=np.float64), _LEAST_FLOW_KG_S)
     water = flow * (design.water_ratio / design.water_flow_kg_s)
-    water = np.clip(water, _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO)
+    water = np.maximum(water, _LEAST_WATER_RATIO_HELD)
     range_k = heat_w / (flow * WATER_SPECIFIC_HEAT_J_KG_K)
     wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
     known = np.clip(wet_bulb, _COLDEST_WET_BULB, _WARMEST_WET_BULB)
@@ -354,7 +355,7 @@ def tower_water(
     air_kg_s = state.air_ratio * design.air_flow_m3_s
     air_kg_s = air_kg_s * density_kg_m3(dry_bulb_degc, humidity_ratio, pressure_pa)
     warming_w = air_kg_s * specific_heat_j_kg_k(humidity_ratio) * (mean_degc - dry_bulb_degc)
-    latent_w = np.clip(heat_w - warming_w, 0.0, 1.5 * heat_w)
+    latent_w = np.minimum(np.maximum(heat_w - warming_w, 0.0), 1.5 * heat_w)
     evaporation = latent_w / (
         VAPORISATION_J_KG + (VAPOUR_SPECIFIC_HEAT_J_KG_K - WATER_SPECIFIC_HEAT_J_KG_K) * mean_degc
     )
@@ -397,14 +398,15 @@ def _turning_wet_bulb(flow_ratio: Array) -> Array:
 def _curve(wet_bulb_degc: Quantity, flow_ratio: Array) -> _Curve:
     wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
     flow_ratio = np.minimum(flow_ratio, _LARGEST_FLOW_RATIO)
-    known = np.clip(wet_bulb, np.maximum(_turning_wet_bulb(flow_ratio), _COLDEST_WET_BULB), None)
+    known = np.maximum(_turning_wet_bulb(flow_ratio), _COLDEST_WET_BULB)
+    known = np.maximum(wet_bulb, known)
     held = np.minimum(known, _WARMEST_WET_BULB)
     constant, linear, square = _by_range(held, flow_ratio)
     # Where the approach is largest over the range, or sooner where colder air would warm the water.
     largest = np.minimum(10.9 + 7.5 / flow_ratio, 26.0 - 2.5 * flow_ratio)
     bends = square < 0.0
     knee_k = np.where(bends, linear / np.where(bends, -2.0 * square, 1.0), largest)
-    knee_k = np.clip(knee_k, 0.0, np.minimum(largest, 18.5))
+    knee_k = np.minimum(np.maximum(knee_k, 0.0), np.minimum(largest, 18.5))
     return _Curve(known, constant, linear + 1.0, square, knee_k)
 
 

@@ -24,6 +24,9 @@ from rlkit_envs.data_center.plant_state import (
 )
 from rlkit_envs.data_center.psychrometrics import Array, wet_bulb_degc
 
+_HOTTEST_DEGC = 50.0
+"""Entering air beyond which nothing is gained: the unit's curves end far below."""
+
 
 def begin_direct_expansion(
     unit: DirectExpansionDesign,
@@ -42,11 +45,13 @@ def begin_direct_expansion(
     running = np.asarray(actions.economiser) != EconomiserMode.FULL
     running = running & (np.asarray(faults.cooling_trip) < 0.5)
     fan, supply_w_k = air.fan, air.supply_w_k
+    # The prediction has the set point met; an overloaded unit meets warmer air.
+    warm = np.minimum(air.degc + state.supply_missed_k, _HOTTEST_DEGC)
     ability = direct_expansion_state(
         unit,
-        air.degc,
+        warm,
         air.humidity_ratio,
-        wet_bulb_degc(air.degc, air.humidity_ratio, outdoor.pressure_pa),
+        wet_bulb_degc(warm, air.humidity_ratio, outdoor.pressure_pa),
         fan.flow_kg_s,
         outdoor.dry_bulb_degc,
         outdoor.pressure_pa,

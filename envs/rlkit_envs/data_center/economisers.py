@@ -92,21 +92,16 @@ def plate_exchanger_w_k(
     `FOULED_PLATES` of the conductance lost. Times (chilled return - tower leaving), where positive,
     it is the heat that leaves the chilled water and enters the tower water.
     """
-    chilled, condenser = np.broadcast_arrays(
-        np.asarray(chilled_flow_kg_s, dtype=np.float64),
-        np.asarray(condenser_flow_kg_s, dtype=np.float64),
-    )
-    smaller, larger = np.minimum(chilled, condenser), np.maximum(chilled, condenser)
+    smaller = np.minimum(chilled_flow_kg_s, condenser_flow_kg_s)
+    larger = np.maximum(chilled_flow_kg_s, condenser_flow_kg_s)
     smaller_w_k = smaller * WATER_SPECIFIC_HEAT_J_KG_K
     conductance = design.conductance_w_k * (1.0 - FOULED_PLATES * np.asarray(fouling))
     units = conductance / np.maximum(smaller_w_k, 1e-3)
     exponent = units * (1.0 - smaller / np.maximum(larger, 1e-9))
-    # (1 - e^-x) / x written so that equal flows, x = 0, need no case of their own.
-    nearly = exponent < 1e-6
-    safe = np.where(nearly, 1.0, exponent)
-    falling = np.exp(-safe)
-    running_mean = np.where(nearly, 1.0 - 0.5 * exponent, (1.0 - falling) / safe)
-    falling = np.where(nearly, 1.0 - exponent, falling)
+    # (1 - e^-x) / x, which is 1 where the flows are equal: so it is just beside that.
+    exponent = np.maximum(exponent, 1e-9)
+    growth = np.expm1(-exponent)
+    running_mean, falling = -growth / exponent, 1.0 + growth
     reached = units * running_mean
     return smaller_w_k * (reached / (reached + falling)) * (np.asarray(mode) > 0)
 

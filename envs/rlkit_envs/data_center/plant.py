@@ -51,6 +51,9 @@ from rlkit_envs.data_center.servers import ServerOperation, operate_servers, shu
 from rlkit_envs.data_center.thermal_mass import HallTemperatures, advance_hall
 from rlkit_envs.data_center.weather import STEP_S
 
+FIRE_CUT_OUT_DEGC = 70.0
+"""Return air at which air handlers stop their fans, as their fire thermostats do (assumed). With
+the servers' own cut-out it keeps a hall without cooling below the boiling point of water."""
 _MISSED_K = 0.5
 """Supply air this much above its set point counts as missing it."""
 
@@ -66,6 +69,8 @@ class PlantLimits(NamedTuple):
     """Colder chilled water was asked than the chiller makes."""
     servers_off: NDArray[np.bool_]
     """Some servers have switched themselves off, for the heat of their inlets."""
+    fans_cut_out: NDArray[np.bool_]
+    """The air handlers' fans stand still, for the heat of the hall."""
     ups_overloaded: NDArray[np.bool_]
     """Servers and distribution draw more than the UPS's rated output."""
     transformer_overloaded: NDArray[np.bool_]
@@ -127,6 +132,9 @@ def initial_state(
         metal_degc=full(hall_degc),
         hall_humidity_ratio=full(hall_humidity_ratio),
         inlet_degc=full(supply_air_degc),
+        servers_off_ratio=full(0.0),
+        supply_missed_k=full(0.0),
+        humidifier_heat_w=full(0.0),
         chilled_degc=full(chilled_water_degc),
         condenser_degc=full(condenser_water_degc),
         condenser_heat_w=full(design.servers.rated_power_w),
@@ -153,12 +161,14 @@ def step(
         actions = actions._replace(economiser=np.zeros(state.hall_degc.shape, dtype=np.int64))
     pressure, humidity = outdoor.pressure_pa, state.hall_humidity_ratio
     servers = operate_servers(design.servers, utilisation, state.inlet_degc, humidity, pressure)
-    servers, shut_down = shut_down_servers(design.servers, servers, state.inlet_degc)
+    servers, off_ratio = shut_down_servers(
+        design.servers, servers, state.inlet_degc, state.servers_off_ratio, step_s
+    )
     critical = operate_critical_power(design.power_chain, servers.power_w)
     heat_w = servers.power_w + critical.hall_heat_w
-    fan = operate_fan(
-        design.fan, actions.air_flow_ratio, humidity, pressure, wear=faults.air_handler_fan
-    )
+    cut_out = state.hall_degc > FIRE_CUT_OUT_DEGC
+    flow_ratio = actions.air_flow_ratio * ~cut_out
+    fan = operate_fan(design.fan, flow_ratio, humidity, pressure, wear=faults.air_handler_fan)
 
     # What stays as it is throughout the step.
     specific_heat = specific_heat_j_kg_k(humidity)
@@ -225,12 +235,14 @@ def step(
     mean_inlet = inlet(airflow.recirculation_ratio, handler.supply_degc, mean)
     mechanical = fan.power_w + cooling.power_w + humidifier.power_w + intake.pump_power_w
     facility = operate_transformer(design.power_chain, critical.input_w, mechanical)
+    missed = np.maximum(handler.supply_degc - actions.supply_air_degc, 0.0)
     chain = design.power_chain
     limits = PlantLimits(
-        supply_missed=handler.supply_degc > actions.supply_air_degc + _MISSED_K,
+        supply_missed=missed > _MISSED_K,
         chilled_water_missed=cooling.chilled_water_missed,
         chilled_water_raised=cooling.chilled_water_raised,
-        servers_off=shut_down > 0.0,
+        servers_off=off_ratio > 0.0,
+        fans_cut_out=cut_out,
         ups_overloaded=critical.input_w - critical.ups_loss_w > chain.ups_rated_w,
         transformer_overloaded=critical.input_w + mechanical > chain.transformer_rated_w,
     )
@@ -239,6 +251,9 @@ def step(
         metal_degc=temperatures.metal_degc,
         hall_humidity_ratio=moisture.humidity_ratio,
         inlet_degc=mean_inlet,
+        servers_off_ratio=off_ratio,
+        supply_missed_k=missed,
+        humidifier_heat_w=humidifier.sensible_heat_w,
         chilled_degc=cooling.chilled_degc,
         condenser_degc=np.asarray(cooling.condenser_end_degc),
         condenser_heat_w=np.asarray(cooling.condenser_heat_w),
@@ -276,12 +291,19 @@ def _predict_hall(
 ) -> Array:
     """Mean air of the hall over a step at whose set point it is supplied, its metal held.
 
-    Where the set point cannot be met, coils follow their entering air along straight lines, and
-    what they can do hardly depends on this.
+    Where the set point is missed, dry coils follow their entering air along straight lines whatever
+    is predicted, as long as it is warmer than their water: no coil supplies colder air than that,
+    and where outdoor air could, it is believed after it was missed.
     """
+    supply = actions.supply_air_degc
+    if isinstance(design.cooling, ChilledWaterPlantDesign):
+        coldest = state.chilled_degc
+        if design.air_economiser is not None:
+            coldest = np.minimum(coldest, supply + state.supply_missed_k)
+        supply = np.maximum(supply, coldest)
     metal_w_k = design.hall.metal_conductance_w_k
     conductance = supply_w_k + outdoor_w_k + metal_w_k
-    steady = heat_w + supply_w_k * actions.supply_air_degc
+    steady = heat_w + state.humidifier_heat_w + supply_w_k * supply
     steady = steady + outdoor_w_k * outdoor.dry_bulb_degc + metal_w_k * state.metal_degc
     steady = steady / conductance
     decay = conductance * step_s / air_j_k

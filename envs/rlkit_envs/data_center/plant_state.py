@@ -23,6 +23,12 @@ class PlantState(NamedTuple):
     inlet_degc: Array
     """Mean inlet of the servers in the step before, to which their power and fans answer now: they
     lag by a step, as in EnergyPlus, whose internal gains precede its air loop."""
+    servers_off_ratio: Array
+    """Share of the servers that had switched themselves off for heat, 0..1."""
+    supply_missed_k: Array
+    """By how much the supply air missed its set point in the step before, 0 or more: a forecast."""
+    humidifier_heat_w: Array
+    """Of the step before, in the hall's air: a forecast of this step's."""
     chilled_degc: Array
     """Water that enters the coils; this and all below are without meaning where there is none."""
     condenser_degc: Array

@@ -82,7 +82,7 @@ def pump(design: PumpDesign, flow_ratio: Quantity, *, wear: Quantity = 0.0) -> P
     the power by `WORN_POWER` and costs no flow.
     """
     wanted = np.asarray(flow_ratio, dtype=np.float64)
-    ratio = np.clip(wanted, design.minimum_flow_ratio, 1.0) * (wanted > 0.0)
+    ratio = np.minimum(np.maximum(wanted, design.minimum_flow_ratio), 1.0) * (wanted > 0.0)
     constant, linear, square, cube = design.power_coefficients
     share = ((cube * ratio + square) * ratio + linear) * ratio
     if constant:  # a stopped pump draws nothing

@@ -54,11 +54,15 @@ class ServerDesign:
     shutdown_degc: tuple[float, float] = (50.0, 60.0)
     """Inlet temperatures at which the first and the last servers switch themselves off, degC; 45 is
     the most that ASHRAE's class A4 allows (assumed)."""
+    restart_s: float = 7200.0
+    """Time over which servers that switched themselves off come back, s (assumed)."""
     rated_fan_share: float = 0.17
     """Fan power at full speed over the rated power; 2.8 % remain at a cool inlet."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "rated_power_w", "rated_flow_m3_s_per_w", "flow_idle_ratio")
+        check_positive(
+            self, "rated_power_w", "rated_flow_m3_s_per_w", "flow_idle_ratio", "restart_s"
+        )
         check_ranges(
             self,
             idle_share=(0.0, 1.0),
@@ -142,15 +146,22 @@ def operate_servers(
 
 
 def shut_down_servers(
-    design: ServerDesign, operation: ServerOperation, inlet_degc: Quantity
+    design: ServerDesign,
+    operation: ServerOperation,
+    inlet_degc: Quantity,
+    off_before: Quantity,
+    step_s: float,
 ) -> tuple[ServerOperation, Array]:
-    """The servers that still run at that inlet, and the share 0..1 that has switched itself off.
+    """The servers that still run at that inlet, and the share 0..1 that is off.
 
-    All run below `shutdown_degc`, none above it, as many as lie between in proportion: this is what
-    ends the heating of a hall that has lost its cooling. EnergyPlus' servers never switch off.
+    All run below `shutdown_degc`, none above it, as many as lie between in proportion; what was off
+    in the step before (off_before, 0..1) comes back over `restart_s`. This is what ends the heating
+    of a hall that has lost its cooling. EnergyPlus' servers never switch off.
     """
     first, last = design.shutdown_degc
-    off = np.clip((np.asarray(inlet_degc) - first) * (1.0 / (last - first)), 0.0, 1.0)
+    off = (np.asarray(inlet_degc) - first) * (1.0 / (last - first))
+    off = np.maximum(off, off_before - step_s / design.restart_s)
+    off = np.minimum(np.maximum(off, 0.0), 1.0)
     share = 1.0 - off
     running = operation._replace(
         compute_power_w=operation.compute_power_w * share,
@@ -163,7 +174,8 @@ def shut_down_servers(
 def air_flow_ratio(design: ServerDesign, utilisation: Quantity, inlet_degc: Quantity) -> Array:
     """Air flow over the rated one, 0..1, as `operate_servers` has it."""
     ceiling = design.fan_ceiling_degc - design.fan_threshold_degc
-    excess = np.clip(np.asarray(inlet_degc) - design.fan_threshold_degc, 0.0, ceiling)
+    excess = np.maximum(np.asarray(inlet_degc) - design.fan_threshold_degc, 0.0)
+    excess = np.minimum(excess, ceiling)
     ratio = design.flow_rise_per_k2 * excess + design.flow_rise_busy_per_k * utilisation
     ratio *= excess
     ratio += design.flow_idle_ratio
