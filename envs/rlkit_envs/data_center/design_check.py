@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _ROUNDS = 50
 """Of fixed-point iterations that halve their error or better; a design is checked once."""
 
+_RESERVE = 1.02
+"""On capacities that an error proposes, as what is needed grows a little with them."""
+
 
 @dataclass(frozen=True)
 class DesignPoint:
@@ -159,11 +162,11 @@ def _check_direct_expansion(
     wanted_w = flow * specific_heat_j_kg_k(humidity) * drop_k
     carried_w = float(state.sensible_capacity_w[0])
     if wanted_w[0] > carried_w:
-        fitting_w = unit.capacity_w * float(wanted_w[0]) / carried_w
+        fitting_w = _RESERVE * unit.capacity_w * float(wanted_w[0]) / carried_w
         raise ValueError(
             f"{design.name}: cooling.capacity_w is {unit.capacity_w:.4g} W, of which "
             f"{carried_w:.4g} W remain at {point.dry_bulb_degc:g} degC outdoors, but the hall "
-            f"needs {wanted_w[0]:.4g} W: at least {fitting_w:.4g} W would carry it"
+            f"needs {wanted_w[0]:.4g} W: {fitting_w:.4g} W would carry it"
         )
     return float(direct_expansion(unit, state, wanted_w).power_w[0])
 
@@ -259,12 +262,12 @@ def _check_chilled_water(
     )
     capacity_w = float(state.capacity_w[0])
     if float(wanted_w[0]) > capacity_w:
-        fitting_w = plant.chiller.capacity_w * float(wanted_w[0]) / capacity_w
+        fitting_w = _RESERVE * plant.chiller.capacity_w * float(wanted_w[0]) / capacity_w
         raise ValueError(
             f"{design.name}: cooling.chiller.capacity_w is {plant.chiller.capacity_w:.4g} W, of "
             f"which {capacity_w:.4g} W remain at the design wet bulb of {point.wet_bulb_degc:g} "
-            f"degC, but the hall needs {wanted_w[0]:.4g} W: at least {fitting_w:.4g} W would "
-            "carry it"
+            f"degC, but the hall needs {wanted_w[0]:.4g} W: {fitting_w:.4g} W would carry "
+            "it"
         )
     both_pumps_w = chilled_pump.power_w + condenser_pump.power_w
     return float((work.power_w + both_pumps_w + tower.fan_power_w)[0])

@@ -48,7 +48,7 @@ def small_room() -> DataCenterDesign:
             envelope_conductance_w_k=60.0,
         ),
         fan=FanDesign(rated_flow_m3_s=4.5),
-        cooling=DirectExpansionDesign(capacity_w=80e3, cop=3.3, air_flow_kg_s=5.4),
+        cooling=DirectExpansionDesign(capacity_w=70e3, cop=3.3, air_flow_kg_s=5.4),
         humidity=HumidityDesign(outdoor_air_m3_s=0.015, humidifier_kg_s=0.001),
     )
 

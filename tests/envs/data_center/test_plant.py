@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from rlkit_envs.data_center import psychrometrics
 from rlkit_envs.data_center.airflow import distribute_air
-from rlkit_envs.data_center.chilled_water_coil import cross_flow_effectiveness
+from rlkit_envs.data_center.chilled_water_coil import operate_coil
 from rlkit_envs.data_center.chiller import chiller, chiller_state
 from rlkit_envs.data_center.cooling_tower import tower_leaving_degc, tower_state
 from rlkit_envs.data_center.design import ChilledWaterPlantDesign, DataCenterDesign
@@ -359,13 +359,17 @@ def test_steady_mechanical_cooling_agrees_with_root_finders():
     assert result.handler.coil_heat_w == pytest.approx(coil_w, rel=1e-8)
 
     def missing_heat(ratio):
-        coil, air = plant.coil, air_kg_s * c_p
-        water = ratio * coil.rated_water_kg_s * 4186.0
-        air_side = 0.6 * (air_kg_s / coil.rated_air_kg_s) ** -0.8
-        conductance = coil.rated_conductance_w_k / (air_side + 0.4 * ratio**-0.8)
-        smaller, larger = min(air, water), max(air, water)
-        reached = cross_flow_effectiveness(conductance / smaller, smaller / larger)
-        return reached * smaller * (hall - chilled) - coil_w
+        coil = operate_coil(
+            plant.coil,
+            air_kg_s=air_kg_s,
+            air_degc=np.array([hall]),
+            humidity_ratio=np.array([humidity]),
+            pressure_pa=101_325.0,
+            water_degc=chilled,
+            target_degc=0.0,
+            stuck_valve_ratio=ratio,
+        )
+        return float(coil.heat_w[0]) - coil_w
 
     valve = brentq(missing_heat, 0.05, 1.0, xtol=1e-12)
     assert result.handler.water_ratio == pytest.approx(valve, rel=1e-6)
