@@ -16,3 +16,8 @@ gymnasium.register(
     entry_point="rlkit_envs.recall:RecallEnv",
     vector_entry_point="rlkit_envs.recall:RecallEnvs",
 )
+gymnasium.register(
+    "rlkit/DataCenterCooling-v0",
+    entry_point="rlkit_envs.data_center.environment:DataCenterEnv",
+    vector_entry_point="rlkit_envs.data_center.environment:DataCenterEnvs",
+)
