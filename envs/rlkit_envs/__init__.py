@@ -18,6 +18,6 @@ gymnasium.register(
 )
 gymnasium.register(
     "rlkit/DataCenterCooling-v0",
-    entry_point="rlkit_envs.data_center.environment:DataCenterEnv",
+    entry_point="rlkit_envs.data_center.single_environment:DataCenterEnv",
     vector_entry_point="rlkit_envs.data_center.environment:DataCenterEnvs",
 )

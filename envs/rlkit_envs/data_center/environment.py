@@ -1,7 +1,7 @@
-"""`rlkit/DataCenterCooling-v0`: the plant as Gymnasium environments, many at once or one.
+"""`rlkit/DataCenterCooling-v0`, natively vectorised: the plant as a batch of environments.
 
-Everything is an array over environments; a single environment is a batch of one. What an episode
-draws follows from its environment's seed and its number alone, so that rows never touch each other.
+Everything is an array over environments. What an episode draws follows from its environment's seed
+and its number alone, so that rows never touch each other. `single_environment` shows one row.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -178,12 +177,12 @@ class DataCenterEnvs(VectorEnv):
             raise ResetNeeded("call reset() before the first step")
         restarts = self._ended
         restarting = bool(restarts.any())
-        told = self.actions.to_plant(actions, ~restarts if restarting else None)
-        if len(told.supply_air_degc) != self.num_envs:  # pyright: ignore[reportArgumentType]
+        actions = np.asarray(actions)
+        if actions.shape[:1] != (self.num_envs,):
             raise ValueError(
-                f"actions are for {len(told.supply_air_degc)} environments, "  # pyright: ignore
-                f"but there are {self.num_envs}"
+                f"actions have shape {actions.shape}: there are {self.num_envs} environments"
             )
+        told = self.actions.to_plant(actions, ~restarts if restarting else None)
         severity = self._severities()
         load_index = self._load_start + self._time
         utilisation = self.outdoors.utilisation.take(load_index)
@@ -446,76 +445,4 @@ def select_rows(state: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> Envir
     return {
         name: value.copy() if name == "shared" else value[..., which].copy()
         for name, value in state.items()
-    }
-
-
-class DataCenterEnv(gymnasium.Env):
-    """One site: a view of `DataCenterEnvs` with one copy.
-
-    Arguments, spaces, rewards, ends and `info` are those of `DataCenterEnvs`, without the axis of
-    environments; so are the episodes of a seed.
-    """
-
-    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium reads it from the class)
-
-    def __init__(
-        self,
-        *,
-        config: DataCenterConfig | None = None,
-        render_mode: str | None = None,
-        **settings: Any,
-    ) -> None:
-        """As `DataCenterEnvs`."""
-        self.envs = DataCenterEnvs(1, config=config, render_mode=render_mode, **settings)
-        self.render_mode = render_mode
-        self.observation_space = self.envs.single_observation_space
-        self.action_space = self.envs.single_action_space
-        self.metadata = {
-            "render_modes": [],
-            "episode_counts": self.envs.metadata["episode_counts"],
-        }
-        self._over = False
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start a new episode; there are no options."""
-        super().reset(seed=seed)
-        if options:
-            raise ValueError(f"there are no reset options here, got {options!r}")
-        observations, info = self.envs.reset(seed=seed)
-        self._over = False
-        return observations[0], _of_one(info)
-
-    def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Run the site for five minutes. Raises ResetNeeded after the end of an episode."""
-        if self._over:
-            raise ResetNeeded("the episode is over: call reset()")
-        observations, rewards, terminated, truncated, info = self.envs.step(
-            np.asarray(action)[None]
-        )
-        self._over = bool(truncated[0])
-        return (
-            observations[0],
-            float(rewards[0]),
-            bool(terminated[0]),
-            self._over,
-            _of_one(info),
-        )
-
-    def state(self) -> EnvironmentState:
-        """As `DataCenterEnvs.state`."""
-        return self.envs.state()
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """As `DataCenterEnvs.set_state`; the observation is (sensors,)."""
-        observation = self.envs.set_state(state)[0]
-        self._over = bool(state["ended"][0])
-        return observation
-
-
-def _of_one(info: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _of_one(value) if isinstance(value, dict) else value.item()
-        for name, value in info.items()
     }

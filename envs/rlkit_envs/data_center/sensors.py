@@ -108,8 +108,8 @@ def plant_sensors(design: DataCenterDesign) -> tuple[Sensor, ...]:
         Sensor(
             "hall_dew_point_degc",
             "dew point of the hall's air",
-            -15.0,
-            25.0,
+            -30.0,
+            30.0,
             _DEW_POINT_NOISE_K,
             lambda r: r.hall_dew_point_degc,
         ),

@@ -1,0 +1,94 @@
+"""The reward: energy's cost and unsafe inlets, by hand and in the environment."""
+
+import numpy as np
+import pytest
+
+from rlkit_envs.data_center.environment import DataCenterEnvs
+from rlkit_envs.data_center.reward import (
+    RewardSettings,
+    cost_per_kwh,
+    excursions,
+    reward,
+)
+
+
+def test_excursions_count_both_sides_of_both_ranges():
+    degc = np.array([14.0, 16.0, 18.0, 27.0, 29.5, 33.0])
+    outside = excursions(degc, RewardSettings().allowable_degc)
+    np.testing.assert_allclose(outside.recommended_k, [4.0, 2.0, 0.0, 0.0, 2.5, 6.0])
+    np.testing.assert_allclose(outside.allowable_k, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    sturdy = excursions(degc, RewardSettings(inlet_class="A2").allowable_degc)
+    np.testing.assert_allclose(sturdy.allowable_k, 0.0)
+
+
+def test_energy_and_penalties_add_up():
+    settings = RewardSettings(recommended_penalty_per_k=0.1, allowable_penalty_per_k=2.0)
+    outside = excursions(np.array([25.0, 28.0, 33.0]), settings.allowable_degc)
+    rewards = reward(settings, np.array([1.2, 1.2, 1.0]), outside)
+    np.testing.assert_allclose(rewards, [-1.2, -1.3, -1.0 - 0.6 - 2.0])
+
+
+def test_prices_follow_the_clock_and_carbon_is_added():
+    assert cost_per_kwh(RewardSettings(price_per_kwh=0.2)).tolist() == [0.2]
+    by_hour = tuple(float(hour) for hour in range(24))
+    costs = cost_per_kwh(
+        RewardSettings(price_per_kwh=by_hour, carbon_price_per_kg=0.5, carbon_kg_per_kwh=0.4)
+    )
+    assert len(costs) == 105_120
+    # 13:00 and 13:55 on the first day, 0:00 on the second.
+    np.testing.assert_allclose(costs[[13 * 12, 13 * 12 + 11, 288]], [13.2, 13.2, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"price_per_kwh": -0.1}, r"price_per_kwh\[0\] is -0.1"),
+        ({"price_per_kwh": (0.1, 0.2)}, "has 2 values: one number, 24"),
+        ({"price_per_kwh": 0.0}, "energy must cost"),
+        ({"inlet_class": "B"}, "'B': there are A1, A2, A3, A4"),
+        ({"recommended_penalty_per_k": -1.0}, "recommended_penalty_per_k is -1.0"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        RewardSettings(**settings)
+
+
+def step_info(actions, **settings):
+    envs = DataCenterEnvs(2, site="small_room", start_day=100.5, **settings)
+    envs.reset(seed=0)
+    step = envs.step(np.array(actions))
+    return step[1], step[4]
+
+
+def test_the_environment_pays_for_the_whole_facility():
+    rewards, info = step_info([[0.0, 0.5], [0.6, -0.9]])
+    quantities = info["quantities"]
+    outside = excursions(quantities["hottest_inlet_degc"], (15.0, 32.0))
+    assert outside.recommended_k[1] > 0.0
+    # 50 kW are rated; the price cancels where it is constant.
+    paid = quantities["facility_power_w"] / 50e3
+    paid = paid + 0.1 * outside.recommended_k + 1.0 * outside.allowable_k
+    np.testing.assert_allclose(rewards, -paid, rtol=1e-12)
+    cost = quantities["facility_power_w"] * (300.0 / 3.6e6) * 0.10
+    np.testing.assert_allclose(info["cost"], cost, rtol=1e-12)
+
+
+def test_a_dear_hour_costs_in_proportion_to_its_price():
+    prices = [0.1] * 12 + [0.3] * 12  # half a day each; episodes begin at noon
+    flat, _ = step_info([[0.0, 0.5]] * 2)
+    dear, info = step_info([[0.0, 0.5]] * 2, reward={"price_per_kwh": prices})
+    np.testing.assert_allclose(dear, flat * 1.5, rtol=1e-12)  # the mean price is 0.2
+    kwh = info["quantities"]["facility_power_w"] * (300.0 / 3.6e6)
+    np.testing.assert_allclose(info["cost"], 0.3 * kwh, rtol=1e-12)
+
+
+def test_leaving_the_load_out_shifts_every_action_alike():
+    actions = [[0.0, 0.5], [0.6, 0.2]]
+    whole, info = step_info(actions)
+    relative, _ = step_info(actions, reward={"relative_to_load": True})
+    shift = relative - whole
+    assert shift[0] == pytest.approx(shift[1], rel=1e-9)
+    # The load's own power at cool inlets, a little below what warm ones draw.
+    drawn = info["quantities"]["it_power_w"] / 50e3
+    assert 0.9 * drawn[0] < shift[0] < 1.02 * drawn[0]
