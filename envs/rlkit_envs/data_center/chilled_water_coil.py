@@ -23,9 +23,11 @@ from rlkit_envs.data_center.psychrometrics import (
 )
 from rlkit_envs.data_center.ranges import check_positive, check_ranges
 
-_FLOW_EXPONENT = 0.8
-"""Heat transfer coefficients go with flow to this power: water in turbulent tubes (Dittus and
-Boelter), air over fins (Wetter 1999)."""
+_AIR_EXPONENT, _WATER_EXPONENT = 0.8, 0.85
+"""Conductances go with flow to these powers: air over fins, water in tubes (Holmes 1982, as Wetter
+1999 and EnergyPlus have it; Dittus and Boelter's 0.8 is for smooth tubes)."""
+_AIR_RESISTANCE_SHARE = 3.3 / 4.3
+"""With a conductance of the water's side 3.3 times that of the air's, as EnergyPlus splits them."""
 _NEWTON_STEPS, _NEWTON_STEPS_FROM_START = 4, 2
 _CONDENSATION_STEPS = 5
 _LEAST_FLOW_RATIO = 1e-6
@@ -44,9 +46,9 @@ class CoilDesign:
     """Water with the valve fully open, at which `rated_conductance_w_k` holds, kg/s."""
     rated_conductance_w_k: float
     """Overall conductance (UA) of the clean, dry coil, W/K."""
-    air_resistance_share: float = 0.6
-    """Share of the air side in the resistance 1 / UA, above 0 and below 1; 0.6 is a ratio of
-    air-side to water-side conductance of 2/3, the default of the Modelica Buildings library."""
+    air_resistance_share: float = _AIR_RESISTANCE_SHARE
+    """Share of the air side in the resistance 1 / UA at the rated flows, 0.01 to 0.99; 0.77 as
+    EnergyPlus has it for finned coils, 0.6 in the Modelica Buildings library."""
 
     def __post_init__(self) -> None:
         check_positive(self, "rated_air_kg_s", "rated_water_kg_s", "rated_conductance_w_k")
@@ -102,7 +104,7 @@ def size_coil(
     water_kg_s: float,
     water_degc: float,
     humidity_ratio: float = 0.008,
-    air_resistance_share: float = 0.6,
+    air_resistance_share: float = _AIR_RESISTANCE_SHARE,
 ) -> CoilDesign:
     """The coil that cools that air, dry, with its valve fully open.
 
@@ -185,7 +187,7 @@ def operate_coil(
     flow = relative_air * design.rated_air_kg_s
     capacity = flow * specific_heat
     conductance = design.rated_conductance_w_k * (1.0 - 0.45 * np.asarray(fouling))
-    air_resistance = design.air_resistance_share * relative_air**-_FLOW_EXPONENT
+    air_resistance = design.air_resistance_share * relative_air**-_AIR_EXPONENT
     touching = -np.expm1(-conductance / (air_resistance * capacity))
 
     valve = _ValveCurve(design, conductance, air_resistance, capacity)
@@ -276,7 +278,7 @@ class _ValveCurve:
 
     def at(self, water_ratio: Array) -> tuple[Array, Array]:
         """Effectiveness, and its derivative by the logarithm of the water flow, both above 0."""
-        water_resistance = self.water_resistance * water_ratio**-_FLOW_EXPONENT
+        water_resistance = self.water_resistance * water_ratio**-_WATER_EXPONENT
         resistance = self.air_resistance + water_resistance
         ratio = self.capacity_ratio * water_ratio
         water_smaller = ratio < 1.0
@@ -291,7 +293,7 @@ class _ValveCurve:
         complement = np.expm1(relief * outer)
         effectiveness = -complement * smaller
         # Logarithmic derivatives of the two dimensionless groups.
-        units_growth = _FLOW_EXPONENT * water_resistance / resistance - water_smaller
+        units_growth = _WATER_EXPONENT * water_resistance / resistance - water_smaller
         ratio_growth = np.where(water_smaller, 1.0, -1.0)
         exponent_growth = relief * (0.22 * units_growth - ratio_growth)
         exponent_growth -= (relief + 1.0) * inner * (ratio_growth + 0.78 * units_growth)
