@@ -5,6 +5,8 @@ The approach to the wet bulb is a polynomial of wet bulb, range and the ratio of
 is quadratic in the flow ratio, the fan speed for a leaving temperature is a root, not a search.
 
 Below the least fan speed the fan cycles between that speed and free convection, as in EnergyPlus.
+Water outside 0.75..1.25 of the correlation's, as when one of two consumers is off, counts by its
+ratio to the air, again as in EnergyPlus: less water for the same air leaves colder.
 Departures: where the polynomial would let the water warm as the air cools (very cold air at low
 fan speed, ranges above 11 to 18 K), or the approach fall as the range grows, it is held at that
 point; a slow fan never cools less than none; wet bulbs above its range add to the leaving
@@ -53,7 +55,8 @@ _YORK = np.array(
 _YORK_CONSTANT, _YORK_LINEAR, _YORK_SQUARE = np.ascontiguousarray(np.moveaxis(_YORK, -1, 0))
 _COLDEST_WET_BULB, _WARMEST_WET_BULB = -34.4, 29.4444
 _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO = 0.75, 1.25
-_LEAST_WATER_RATIO_HELD = 0.1
+_LEAST_HELD_WATER_RATIO = 0.1
+"""Less water than this, over the correlation's, is held to cool no better."""
 _LARGEST_FLOW_RATIO = 6.0
 """Water over air, beyond which the approach no longer rises at every range of a plant (to 8 K)."""
 _LEAST_FLOW_KG_S = 1e-6
@@ -234,7 +237,7 @@ def tower_state(
 
     flow = np.asarray(water_flow_kg_s, dtype=np.float64)
     water = flow * (design.water_ratio / design.water_flow_kg_s)
-    water = np.maximum(water, _LEAST_WATER_RATIO_HELD)
+    water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
     moved = speed * (1.0 - lost)
     return TowerState(
         running=_curve(wet_bulb_degc, water / (moved * useful)),
@@ -303,7 +306,7 @@ def tower_fan_ratio(
     """
     flow = np.maximum(np.asarray(water_flow_kg_s, dtype=np.float64), _LEAST_FLOW_KG_S)
     water = flow * (design.water_ratio / design.water_flow_kg_s)
-    water = np.maximum(water, _LEAST_WATER_RATIO_HELD)
+    water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
     range_k = heat_w / (flow * WATER_SPECIFIC_HEAT_J_KG_K)
     wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
     known = np.clip(wet_bulb, _COLDEST_WET_BULB, _WARMEST_WET_BULB)

@@ -63,6 +63,16 @@ def test_running_fan_follows_the_correlation_at_the_ratio_of_flows():
     assert leaving(18.0, 0.5, 0.9e6) == pytest.approx(float(expected), rel=1e-12)
 
 
+def test_half_the_water_meets_the_correlation_at_half_the_ratio_of_flows():
+    # With 6 K of range at half of the water: the approach at half the ratio, below what was fitted.
+    state = tower_state(DESIGN, np.array([18.0]), np.array([0.8]), 0.5 * FLOW)
+    water = tower_balance(state, 0.5 * FLOW * 4186.0 * 6.0).leaving_degc[0]
+    expected = 18.0 + york_approach_k(18.0, 6.0, 0.5 * DESIGN.water_ratio / 0.8)
+    assert water == pytest.approx(float(expected), rel=1e-12)
+    fan = tower_fan_ratio(DESIGN, 18.0, water, 0.5 * FLOW * 4186.0 * 6.0, 0.5 * FLOW)
+    assert fan == pytest.approx(0.8, abs=1e-9)
+
+
 def test_free_convection_gives_an_eighth_of_the_range_at_full_air_flow():
     # With the fan off at 200 kW the entering water is what full air flow would cool by 8 x more.
     range_k = 0.2e6 / (4186.0 * DESIGN.water_flow_kg_s)
