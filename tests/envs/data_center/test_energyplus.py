@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import pytest
 from rlkit_envs.data_center.cooling_tower import york_approach_k
 from rlkit_envs.data_center.economisers import EconomiserMode
 from rlkit_envs.data_center.energyplus import (
-    ChilledWaterHall,
     EnergyPlusActions,
     EnergyPlusEngine,
     EnergyPlusError,
@@ -21,7 +21,15 @@ from rlkit_envs.data_center.energyplus import (
     model,
     worker,
 )
+from rlkit_envs.data_center.energyplus.representation import (
+    largest_server_power_w,
+    power_chain_efficiency,
+    represented_plant,
+)
 from rlkit_envs.data_center.energyplus.weather_file import write_epw
+from rlkit_envs.data_center.humidity import HumidityDesign
+from rlkit_envs.data_center.power_chain import operate_transformer
+from rlkit_envs.data_center.presets import air_economised_hall, chilled_water_hall, small_room
 from rlkit_envs.data_center.psychrometrics import humidity_ratio_from_relative, wet_bulb_degc
 from rlkit_envs.data_center.pumps import PumpDesign
 from rlkit_envs.data_center.servers import operate_servers
@@ -31,7 +39,8 @@ from rlkit_envs.data_center.weather_files import read_epw
 needs_energyplus = pytest.mark.skipif(
     importlib.util.find_spec("pyenergyplus") is None, reason="needs the extra energyplus"
 )
-DESIGN = ChilledWaterHall()
+DESIGN = replace(chilled_water_hall(), humidity=HumidityDesign(humidifier_kg_s=0.0))
+PLANT, _ = represented_plant(DESIGN)
 DAY = 120
 INITIAL: dict[str, float] = {name: 20.0 for name in model.SCHEDULES}
 
@@ -85,8 +94,23 @@ def test_days_outside_the_year_are_refused(first_day, days):
 
 
 def test_a_condenser_pump_too_small_for_chiller_and_exchanger_is_refused():
-    with pytest.raises(ValueError, match=r"60 kg/s: chiller and exchanger together take 86 kg/s"):
-        replace(DESIGN, condenser_pump=PumpDesign(flow_kg_s=60.0))
+    # EnergyPlus shuts the chiller where both want water; our own plant slows them both.
+    small = replace(PLANT, condenser_pump=PumpDesign(flow_kg_s=60.0))
+    with pytest.raises(ValueError, match=r"60 kg/s: chiller and exchanger together take 90 kg/s"):
+        represented_plant(SimpleNamespace(name="x", cooling=small, air_economiser=None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("preset", "named"),
+    [
+        (small_room, "cooling is a DirectExpansionDesign"),
+        (air_economised_hall, "there is an air_economiser"),
+        (lambda: replace(DESIGN, cooling=replace(PLANT, exchanger=None)), "exchanger is None"),
+    ],
+)
+def test_designs_that_the_model_lacks_parts_of_are_refused(weather, preset, named):
+    with pytest.raises(ValueError, match=named):
+        EnergyPlusEngine(preset(), weather)
 
 
 def test_the_weather_file_holds_the_weather(weather, tmp_path):
@@ -232,9 +256,12 @@ def test_servers_follow_our_curves(episode):
         assert step.compute_power_w == pytest.approx(float(ours.compute_power_w), rel=1e-6)
         assert step.server_fan_power_w == pytest.approx(float(ours.fan_power_w), rel=1e-6)
         assert step.server_outlet_degc == pytest.approx(float(ours.exhaust_degc), abs=0.1)
-        load = step.server_power_w / DESIGN.largest_server_power_w
-        loss_w = (1.0 - DESIGN.power_chain_efficiency(load)) * step.server_power_w
+        load = step.server_power_w / largest_server_power_w(DESIGN)
+        loss_w = (1.0 - power_chain_efficiency(DESIGN, load)) * step.server_power_w
         assert step.power_chain_loss_w == pytest.approx(loss_w, rel=1e-3)
+        critical_w = step.server_power_w + step.power_chain_loss_w
+        whole = operate_transformer(DESIGN.power_chain, critical_w, step.cooling_power_w)
+        assert step.facility_power_w == pytest.approx(float(whole.power_w), rel=1e-12)
 
 
 @needs_energyplus
@@ -252,7 +279,7 @@ def test_chiller_power_is_that_of_its_curves(episode):
 @needs_energyplus
 def test_the_tower_follows_the_correlation(episode):
     _, step = settled(episode)[1]
-    tower = DESIGN.tower
+    tower = PLANT.tower
     water_ratio = tower.water_ratio * step.condenser_kg_s / tower.water_flow_kg_s
     range_k = step.tower_entering_degc - step.tower_leaving_degc
     approach_k = york_approach_k(

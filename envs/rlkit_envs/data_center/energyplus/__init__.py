@@ -4,12 +4,10 @@ Only what runs needs the package pyenergyplus-lbnl (extra `energyplus`); importi
 """
 
 from rlkit_envs.data_center.energyplus.engine import EnergyPlusEngine, EnergyPlusError
-from rlkit_envs.data_center.energyplus.hall_design import ChilledWaterHall
 from rlkit_envs.data_center.energyplus.model import build_model
 from rlkit_envs.data_center.energyplus.signals import EnergyPlusActions, EnergyPlusReadings
 
 __all__ = [
-    "ChilledWaterHall",
     "EnergyPlusActions",
     "EnergyPlusEngine",
     "EnergyPlusError",

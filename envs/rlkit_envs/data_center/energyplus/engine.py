@@ -21,21 +21,27 @@ from pathlib import Path
 
 from rlkit_envs.data_center.airflow import distribute_air, inlet
 from rlkit_envs.data_center.cooling_tower import tower_leaving_degc, tower_state
+from rlkit_envs.data_center.design import DataCenterDesign
 from rlkit_envs.data_center.economisers import EconomiserMode
 from rlkit_envs.data_center.energyplus import worker
-from rlkit_envs.data_center.energyplus.hall_design import ChilledWaterHall
 from rlkit_envs.data_center.energyplus.hall_model import (
     RECIRCULATION_SCALE,
     standard_density_kg_m3,
 )
 from rlkit_envs.data_center.energyplus.model import ENERGYPLUS_VERSION, SCHEDULES, build_model
+from rlkit_envs.data_center.energyplus.representation import represented_plant
 from rlkit_envs.data_center.energyplus.signals import (
     VARIABLES,
     EnergyPlusActions,
     EnergyPlusReadings,
 )
 from rlkit_envs.data_center.energyplus.weather_file import write_epw
-from rlkit_envs.data_center.psychrometrics import WATER_DENSITY_KG_M3, relative_humidity
+from rlkit_envs.data_center.power_chain import operate_transformer
+from rlkit_envs.data_center.psychrometrics import (
+    WATER_DENSITY_KG_M3,
+    Array,
+    relative_humidity,
+)
 from rlkit_envs.data_center.servers import air_flow_ratio
 from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weather
 
@@ -51,6 +57,8 @@ _ACTUATORS = (
 _CHILLER_OFF_DEGC = 60.0
 """Set point that switches the chiller off: actuators for that have no effect on chillers that run
 to a set point of their own."""
+_INTERLOCK_K = 0.2
+"""Chilled water must return this much warmer than the tower's water for an exchanger to open."""
 _LONGEST_ANSWER_S = 300.0
 _CAN_WAIT = os.name == "posix"
 """Whether a pipe can be waited for with a limit; Windows cannot."""
@@ -73,7 +81,7 @@ class EnergyPlusEngine:
 
     def __init__(
         self,
-        design: ChilledWaterHall,
+        design: DataCenterDesign,
         weather: Weather,
         *,
         output_folder: str | Path | None = None,
@@ -85,6 +93,7 @@ class EnergyPlusEngine:
                 "pip install 'rlkit[energyplus]'"
             )
         self.design, self.weather = design, weather
+        self._plant, _ = represented_plant(design)
         self.longest_answer_s = longest_answer_s
         self._rated_kg_s = design.fan.rated_flow_m3_s * standard_density_kg_m3(weather.elevation_m)
         self._humidity_percent = 100.0 * relative_humidity(
@@ -182,13 +191,13 @@ class EnergyPlusEngine:
         gave would not do: much of it comes out of the loop's volume, and the fan would swing
         between its ends.)
         """
-        last, tower = self._last, self.design.tower
+        last, tower = self._last, self._plant.tower
         if last is None:
             raise EnergyPlusError("the engine is not running: call reset first")
         wet_bulb = self.weather.wet_bulb_degc[self._step % STEPS_PER_YEAR]
         state = tower_state(tower, wet_bulb, fan_ratio, last.condenser_kg_s)
         heat_w = last.chiller_heat_w + last.chiller_power_w + last.exchanger_heat_w
-        heat_w += self.design.condenser_pump.motor_efficiency * last.condenser_pump_power_w
+        heat_w += self._plant.condenser_pump.motor_efficiency * last.condenser_pump_power_w
         return float(tower_leaving_degc(tower, state, heat_w))
 
     @property
@@ -236,26 +245,44 @@ class EnergyPlusEngine:
             actions.supply_air_degc,
             actions.chilled_water_degc,
             _CHILLER_OFF_DEGC if full else actions.chilled_water_degc,
-            max(actions.condenser_water_degc, self.design.tower.minimum_leaving_degc),
-            float(actions.economiser != EconomiserMode.OFF),
+            max(actions.condenser_water_degc, self._plant.tower.minimum_leaving_degc),
+            float(self._exchanges(actions.economiser)),
             supply_kg_s,
             float(air.recirculation_ratio) / RECIRCULATION_SCALE,
             float(dry_bulb),
             float(min(humidity, 100.0)),
         ]
 
+    def _exchanges(self, mode: EconomiserMode) -> bool:
+        """Whether the exchanger is open.
+
+        Beside the chiller it is shut, as interlocks do, while the tower's water was too warm to
+        help in the step before: EnergyPlus (25.2) reports no heat then, but warms the chilled water
+        with hot condenser water.
+        """
+        last = self._last
+        if mode == EconomiserMode.PRECOOL and last is not None:
+            return last.tower_leaving_degc + _INTERLOCK_K < last.chilled_return_degc
+        return mode != EconomiserMode.OFF
+
     def _readings(self) -> EnergyPlusReadings:
         readings = EnergyPlusReadings(*self._format.unpack(self._answer(worker.READINGS)))
-        if not all(map(math.isfinite, readings[:-1])):
+        if not all(map(math.isfinite, readings[: len(VARIABLES)])):
             raise self._failure(f"EnergyPlus gave a reading that is not finite: {readings}")
         air = distribute_air(self.design.airflow, readings.supply_kg_s, readings.server_kg_s)
         hottest = inlet(air.hottest_recirculation_ratio, readings.supply_degc, readings.hall_degc)
         readings = readings._replace(
             water_use_kg_s=readings.water_use_kg_s * WATER_DENSITY_KG_M3,
             hottest_inlet_degc=float(hottest),
+            transformer_loss_w=float(self._transformer_loss_w(readings)),
         )
         self._server_kg_s, self._last = readings.server_kg_s, readings
         return readings
+
+    def _transformer_loss_w(self, readings: EnergyPlusReadings) -> Array:
+        critical_w = readings.server_power_w + readings.power_chain_loss_w
+        chain = self.design.power_chain
+        return operate_transformer(chain, critical_w, readings.cooling_power_w).transformer_loss_w
 
     def _start(self, start: dict[str, object]) -> None:
         process = subprocess.Popen(

@@ -7,7 +7,7 @@ size from the design, so that EnergyPlus sizes nothing. Five-minute steps, never
 from collections.abc import Mapping
 from typing import Any
 
-from rlkit_envs.data_center.energyplus.hall_design import ChilledWaterHall
+from rlkit_envs.data_center.design import DataCenterDesign
 from rlkit_envs.data_center.energyplus.hall_model import add_air_handlers, add_hall, add_servers
 from rlkit_envs.data_center.energyplus.objects import Model, add, schedule
 from rlkit_envs.data_center.energyplus.water_model import add_chilled_water, add_condenser_water
@@ -34,7 +34,7 @@ _DAYS_PER_YEAR = 365
 
 
 def build_model(
-    design: ChilledWaterHall,
+    design: DataCenterDesign,
     *,
     elevation_m: float,
     first_day: int,

@@ -64,6 +64,9 @@ class EnergyPlusReadings(NamedTuple):
     """Into the chilled water, sensible and latent."""
     coil_sensible_heat_w: float
     chilled_supply_degc: float
+    """Behind the chiller."""
+    coil_entering_degc: float
+    """Water that enters the coils, behind half of the loop's water."""
     chilled_return_degc: float
     chilled_kg_s: float
     exchanger_heat_w: float
@@ -84,6 +87,8 @@ class EnergyPlusReadings(NamedTuple):
     """Make-up water of the tower."""
     hottest_inlet_degc: float = math.nan
     """Inlet of the hottest rack, mixed from this step's supply and hall."""
+    transformer_loss_w: float = math.nan
+    """Of the utility's transformer, by the design's curve: EnergyPlus's model ends before it."""
 
     @property
     def server_power_w(self) -> float:
@@ -98,8 +103,9 @@ class EnergyPlusReadings(NamedTuple):
 
     @property
     def facility_power_w(self) -> float:
-        """Servers, losses of their power chain, and cooling."""
-        return self.server_power_w + self.power_chain_loss_w + self.cooling_power_w
+        """From the utility: servers, losses of their power chain and transformer, and cooling."""
+        critical_w = self.server_power_w + self.power_chain_loss_w
+        return critical_w + self.cooling_power_w + self.transformer_loss_w
 
 
 VARIABLES = {
@@ -123,6 +129,7 @@ VARIABLES = {
     "coil_heat_w": ("Cooling Coil Total Cooling Rate", "coil"),
     "coil_sensible_heat_w": ("Cooling Coil Sensible Cooling Rate", "coil"),
     "chilled_supply_degc": ("System Node Temperature", "chilled water supply"),
+    "coil_entering_degc": ("System Node Temperature", "coil water inlet"),
     "chilled_return_degc": ("System Node Temperature", "chilled water return"),
     "chilled_kg_s": ("System Node Mass Flow Rate", "chilled water supply"),
     "exchanger_heat_w": ("Fluid Heat Exchanger Heat Transfer Rate", "economiser"),

@@ -7,8 +7,9 @@ exchanger that is switched off, and does not settle.
 
 import numpy as np
 
-from rlkit_envs.data_center.chiller import chiller_state
-from rlkit_envs.data_center.energyplus.hall_design import ChilledWaterHall
+from rlkit_envs.data_center.chiller import ChillerDesign, chiller_state
+from rlkit_envs.data_center.design import DataCenterDesign
+from rlkit_envs.data_center.economisers import PlateExchangerDesign
 from rlkit_envs.data_center.energyplus.hall_model import WATER_DENSITY_AT_LOOP_START_KG_M3
 from rlkit_envs.data_center.energyplus.objects import (
     Model,
@@ -21,6 +22,7 @@ from rlkit_envs.data_center.energyplus.objects import (
     setpoint,
     table,
 )
+from rlkit_envs.data_center.energyplus.representation import represented_plant
 from rlkit_envs.data_center.pumps import PumpDesign
 
 _CHILLER = "Chiller:Electric:EIR"
@@ -29,10 +31,11 @@ _CHILLED_DEGC, _CONDENSER_DEGC = (3.0, 30.0), (1.0, 60.0)
 _HOTTEST_LOOP_DEGC, _COLDEST_LOOP_DEGC = 80.0, 1.0
 
 
-def add_chilled_water(model: Model, design: ChilledWaterHall) -> None:
+def add_chilled_water(model: Model, design: DataCenterDesign) -> None:
     """The chilled-water loop: pump, plate exchanger, chiller; coil and a bypass."""
-    flow_m3_s = _volume_flow_m3_s(design.chilled_pump.flow_kg_s)
-    _loop(model, "chilled water", flow_m3_s, design.chilled_water.volume_m3)
+    plant, exchanger = represented_plant(design)
+    flow_m3_s = _volume_flow_m3_s(plant.chilled_pump.flow_kg_s)
+    _loop(model, "chilled water", flow_m3_s, plant.chilled_water.volume_m3)
     branches(model, "chilled water supply branches", "chilled water plant")
     branch(
         model,
@@ -65,8 +68,8 @@ def add_chilled_water(model: Model, design: ChilledWaterHall) -> None:
             )
         },
     )
-    least = design.chilled_pump.minimum_flow_ratio
-    _pump(model, "chilled water", design.chilled_pump, least * flow_m3_s)
+    least = plant.chilled_pump.minimum_flow_ratio
+    _pump(model, "chilled water", plant.chilled_pump, least * flow_m3_s)
     setpoint(model, "chilled water setpoint", "chilled water after economiser")
     setpoint(model, "chiller setpoint", "chilled water supply")
     add(
@@ -87,12 +90,11 @@ def add_chilled_water(model: Model, design: ChilledWaterHall) -> None:
         operation_2_type="Cooling",
     )
     _operation(model, "chilled water", "PlantEquipmentOperation:ComponentSetpoint")
-    _add_exchanger(model, design, flow_m3_s)
-    _add_chiller(model, design, flow_m3_s)
+    _add_exchanger(model, exchanger, flow_m3_s)
+    _add_chiller(model, plant.chiller, flow_m3_s, plant.chiller_condenser_kg_s)
 
 
-def _add_exchanger(model: Model, design: ChilledWaterHall, flow_m3_s: float) -> None:
-    exchanger = design.exchanger
+def _add_exchanger(model: Model, exchanger: PlateExchangerDesign, flow_m3_s: float) -> None:
     add(
         model,
         "HeatExchanger:FluidToFluid",
@@ -113,18 +115,21 @@ def _add_exchanger(model: Model, design: ChilledWaterHall, flow_m3_s: float) -> 
     )
 
 
-def _add_chiller(model: Model, design: ChilledWaterHall, flow_m3_s: float) -> None:
+def _add_chiller(
+    model: Model, chiller: ChillerDesign, flow_m3_s: float, condenser_kg_s: float
+) -> None:
     """Chiller:Electric:EIR with tables that hold the curves of Chiller:Electric.
 
     Both compute capacity x power ratio x part-load ratio / COP. But Chiller:Electric (25.2) takes
     for the leaving water what its design flow would make of it, wherever a pump runs slower: up to
-    a tenth too little power. And it knows no limits of the lift.
+    a tenth too little power. And it knows no limits of the lift. No chiller is asked for more than
+    its reference capacity, however cold its condenser: so that is the largest that the curves give.
     """
-    chiller = design.chiller
     chilled = np.arange(_CHILLED_DEGC[0], _CHILLED_DEGC[1] + 0.25, 0.5)
     condenser = np.arange(_CONDENSER_DEGC[0], _CONDENSER_DEGC[1] + 0.5, 1.0)
     state = chiller_state(chiller, chilled[:, np.newaxis], condenser[np.newaxis, :])
-    capacity = state.capacity_w / chiller.capacity_w
+    largest_w = float(state.capacity_w.max())
+    capacity = state.capacity_w / largest_w
     power = state.full_load_power_w / state.capacity_w * chiller.cop
     inputs = [chilled.tolist(), condenser.tolist()]
     table(model, "chiller capacity", inputs, capacity.ravel().tolist())
@@ -136,12 +141,12 @@ def _add_chiller(model: Model, design: ChilledWaterHall, flow_m3_s: float) -> No
         _CHILLER,
         "chiller",
         condenser_type="WaterCooled",
-        reference_capacity=chiller.capacity_w,
+        reference_capacity=largest_w,
         reference_cop=chiller.cop,
         reference_leaving_chilled_water_temperature=chiller.reference_chilled_degc,
         reference_entering_condenser_fluid_temperature=chiller.reference_condenser_degc,
         reference_chilled_water_flow_rate=flow_m3_s,
-        reference_condenser_fluid_flow_rate=_volume_flow_m3_s(design.chiller_condenser_kg_s),
+        reference_condenser_fluid_flow_rate=_volume_flow_m3_s(condenser_kg_s),
         cooling_capacity_function_of_temperature_curve_name="chiller capacity",
         electric_input_to_cooling_output_ratio_function_of_temperature_curve_name="chiller power",
         electric_input_to_cooling_output_ratio_function_of_part_load_ratio_curve_name=(
@@ -161,14 +166,16 @@ def _add_chiller(model: Model, design: ChilledWaterHall, flow_m3_s: float) -> No
     )
 
 
-def add_condenser_water(model: Model, design: ChilledWaterHall) -> None:
+def add_condenser_water(model: Model, design: DataCenterDesign) -> None:
     """The condenser loop: pump and tower; chiller, exchanger and a bypass side by side.
 
     The pump moves at least what one of the two takes; what the exchanger's valve holds back then
     bypasses it, so that the tower is not starved.
     """
-    pump, tower = design.condenser_pump, design.tower
-    _loop(model, "condenser water", _volume_flow_m3_s(pump.flow_kg_s), design.condenser_volume_m3)
+    plant, exchanger = represented_plant(design)
+    pump, tower = plant.condenser_pump, plant.tower
+    volume_m3 = plant.condenser_water.volume_m3
+    _loop(model, "condenser water", _volume_flow_m3_s(pump.flow_kg_s), volume_m3)
     branches(model, "condenser water supply branches", "condenser water plant")
     branch(
         model,
@@ -201,7 +208,7 @@ def add_condenser_water(model: Model, design: ChilledWaterHall) -> None:
             ),
         },
     )
-    least = min(design.chiller_condenser_kg_s, design.exchanger.condenser_flow_kg_s)
+    least = min(plant.chiller_condenser_kg_s, exchanger.condenser_flow_kg_s)
     _pump(model, "condenser water", pump, _volume_flow_m3_s(least))
     setpoint(model, "condenser water setpoint", "condenser water supply")
     add(
