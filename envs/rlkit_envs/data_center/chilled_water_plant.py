@@ -250,6 +250,8 @@ def _follow_water(
 ) -> AirHandlerOperation:
     """The supply of coils at a fixed valve whose water is warmer by `warmer_k` in the mean."""
     flowing = handler.water_slope_w_k > 0.0
+    if not flowing.any():  # valves that control hold the supply, whatever the water does
+        return handler
     total = np.where(flowing, handler.coil_heat_w * supply_w_k, 1.0)
     per_kelvin = handler.water_slope_w_k * handler.sensible_heat_w / total
     shift = per_kelvin * warmer_k

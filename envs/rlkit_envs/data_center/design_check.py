@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 _ROUNDS = 50
 """Of fixed-point iterations that halve their error or better; a design is checked once."""
 
-_RESERVE = 1.02
-"""On capacities that an error proposes, as what is needed grows a little with them."""
+_RESERVE = 1.05
+"""On capacities that an error proposes, as what is needed grows a little with them, and a larger
+coil for the same air works at a colder surface."""
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ _SERIES = (1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320)
 def mean_weight(exponent: Array) -> Array:
     """phi_2(z) = (e^z - 1 - z) / z^2 for z <= 0: 1/2 at 0, about -1/z far below."""
     small = exponent > -_SMALL
+    if not small.any():  # per row the same with or without the others
+        return (np.expm1(exponent) - exponent) / (exponent * exponent)
     far = np.where(small, -1.0, exponent)
     weight = (np.expm1(far) - far) / (far * far)
-    if small.any():  # per row the same with or without the others
-        series = np.full_like(exponent, _SERIES[-1])
-        for coefficient in _SERIES[-2::-1]:
-            series = series * exponent + coefficient
-        weight = np.where(small, series, weight)
-    return weight
+    series = np.full_like(exponent, _SERIES[-1])
+    for coefficient in _SERIES[-2::-1]:
+        series = series * exponent + coefficient
+    return np.where(small, series, weight)
 
 
 def mean_weight_difference(slow: Array, fast: Array) -> Array:

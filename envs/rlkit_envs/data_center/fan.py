@@ -38,6 +38,8 @@ LEAST_FLOW_RATIO = 0.01
 """A fan commanded less than this stands still."""
 
 _STANDARD_DEGC = 20.0
+_LEAST_HEAT_CAPACITY_W_K = 1e-9
+"""Far below what any running fan moves."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,15 @@ def operate_fan(
     than commanded, at last 30 % less (both assumed; worn fans have shown 2 to 15 %).
     """
     running = np.asarray(flow_ratio) >= LEAST_FLOW_RATIO
-    ratio, wear = np.where(running, flow_ratio, 0.0), np.asarray(wear)
+    ratio, wear = flow_ratio * running, np.asarray(wear)
     friction = 1.0 + (WORN_POWER / np.expm1(3.0)) * np.expm1(3.0 * wear)
     slip = np.maximum(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
     power = _polynomial(design.power_coefficients, ratio)
-    power = np.where(running, power * friction * design.rated_power_w, 0.0)
+    power = power * friction * (design.rated_power_w * running)
     density = density_kg_m3(_STANDARD_DEGC, 0.0, pressure_pa)
     flow = ratio * (1.0 - slip) * design.rated_flow_m3_s * density
     heat_capacity = flow * specific_heat_j_kg_k(humidity_ratio)
-    rise = np.where(running, power / np.where(running, heat_capacity, 1.0), 0.0)
+    rise = power / np.maximum(heat_capacity, _LEAST_HEAT_CAPACITY_W_K)
     return FanOperation(flow, power, rise)
 
 
