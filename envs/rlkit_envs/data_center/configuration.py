@@ -86,9 +86,9 @@ class DataCenterConfig:
         made = tuple(_made(Fault, fault, "faults") for fault in faults)
         object.__setattr__(self, "faults", made)
         for name in ("weather", "weather_seed", "load", "load_seed"):
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(value))
-            if not isinstance(value, np.ndarray) and value == ():
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+            if len(_several(getattr(self, name))) == 0:
                 raise ValueError(f"DataCenterConfig.{name} is empty: name one or more")
         for name in ("weather_seed", "load_seed"):
             for seed in _several(getattr(self, name)):

@@ -205,7 +205,12 @@ class DataCenterEnvs(VectorEnv):
         cost = charged_w * (price * _KWH)
         if self._reference_w is not None:
             charged_w = charged_w - self._reference_w.take(load_index)
-        rewards = reward(self.config.reward, charged_w * (price / self._cost_unit_w), outside)
+        rewards = reward(
+            self.config.reward,
+            charged_w * (price / self._cost_unit_w),
+            outside,
+            self._plant.servers_off_ratio,
+        )
         settings = [getattr(told, name) for name in self.actions.names]
         self._counts.add(step, cost, outside, dew_point, settings)
         totals = self._counts.totals()
@@ -326,13 +331,18 @@ class DataCenterEnvs(VectorEnv):
         )
         told = start.plant_actions(len(rows))
         weather, load = self._weather_start[rows], self._load_start[rows]
-        for ahead in range(-_WARM_UP_STEPS, 0):
+
+        def run(
+            state: PlantState, ahead: int
+        ) -> tuple[PlantState, plant.PlantStep, OutdoorAir, Array]:
             time = (self._time[rows] + ahead) % STEPS_PER_YEAR
-            air, utilisation = (
-                self.outdoors.air(weather + time),
-                self.outdoors.utilisation[load + time],
-            )
-            state, step = plant.step(self.design, state, told, air, utilisation)
+            air, utilisation = self.outdoors.air(weather + time), self.outdoors.utilisation
+            utilisation = utilisation.take(load + time)
+            return *plant.step(self.design, state, told, air, utilisation), air, utilisation
+
+        for ahead in range(-_WARM_UP_STEPS, -1):
+            state, *_ = run(state, ahead)
+        state, step, air, utilisation = run(state, -1)
         dew_point = dew_point_degc(state.hall_humidity_ratio, air.pressure_pa)
         for now, begun in zip(self._plant, state, strict=True):
             now[rows] = begun

@@ -103,7 +103,10 @@ class Fault:
                 value = tuple(value)
                 object.__setattr__(self, name, value)
             single = name in ("growth_days", "probability")
-            low, high = (value, value) if single or not isinstance(value, tuple) else value
+            pair: tuple[float, float] = value if isinstance(value, tuple) else (value, value)
+            if len(pair) != 2 or (single and isinstance(value, tuple)):
+                raise ValueError(f"Fault.{name} is {value!r}, which has too many or few numbers")
+            low, high = pair
             if not least <= low <= high <= most or (low != high and math.isinf(high)):
                 raise ValueError(
                     f"Fault.{name} is {value!r}: a number{'' if single else ', or two that rise,'} "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rlkit_envs.data_center.configuration import Outdoors
 from rlkit_envs.data_center.design import DataCenterDesign
 from rlkit_envs.data_center.faults import RANGE_PER_K, SENSOR_KINDS, Fault
-from rlkit_envs.data_center.psychrometrics import Array
+from rlkit_envs.data_center.psychrometrics import Array, Quantity
 from rlkit_envs.data_center.sensors import (
     CLOCK_SENSORS,
     OFF_SCALE,
@@ -107,7 +107,9 @@ class ObservationModel:
             measured[row] = read(reading)  # pyright: ignore[reportOptionalCall]
         return measured
 
-    def look_outside(self, measured: Array, dry_bulb_degc: Array, wet_bulb_degc: Array) -> None:
+    def look_outside(
+        self, measured: Array, dry_bulb_degc: Quantity, wet_bulb_degc: Quantity
+    ) -> None:
         """Fill the outdoor sensors' rows."""
         measured[len(self._readers)] = dry_bulb_degc
         measured[len(self._readers) + 1] = wet_bulb_degc

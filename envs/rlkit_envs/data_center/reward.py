@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rlkit_envs.data_center.psychrometrics import Array
+from rlkit_envs.data_center.psychrometrics import Array, Quantity
 from rlkit_envs.data_center.ranges import check_ranges
 from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_HOUR, STEPS_PER_YEAR
 
@@ -51,6 +51,9 @@ class RewardSettings:
     warmer kelvin saves about 0.005."""
     allowable_penalty_per_k: float = 1.0
     """For each kelvin outside the class's allowable range, on top of that, 0 or more."""
+    shutdown_penalty: float = 10.0
+    """For all servers having switched themselves off for heat, in proportion for some of them, 0 or
+    more: work that is not done must never pay."""
     relative_to_load: bool = False
     """Leave out what the servers would draw at the same utilisation and 20 degC inlets. Nothing
     that an agent does changes that sum, so the best policy stays the same; but its effect is no
@@ -67,6 +70,7 @@ class RewardSettings:
             carbon_price_per_kg=(0.0, np.inf),
             recommended_penalty_per_k=(0.0, np.inf),
             allowable_penalty_per_k=(0.0, np.inf),
+            shutdown_penalty=(0.0, np.inf),
         )
         if self.inlet_class not in ALLOWABLE_DEGC:
             raise ValueError(
@@ -106,14 +110,16 @@ def reward(
     settings: RewardSettings,
     energy_cost_ratio: Array,
     outside: Excursions,
+    servers_off_ratio: Quantity = 0.0,
 ) -> Array:
     """Minus the energy's cost, less the penalties; all (num_envs,).
 
     energy_cost_ratio: cost of the facility's energy over that of the servers' rated power at the
-    mean price, in the same time.
+    mean price, in the same time. servers_off_ratio: share of the servers that heat has stopped.
     """
     penalty = settings.recommended_penalty_per_k * outside.recommended_k
     penalty += settings.allowable_penalty_per_k * outside.allowable_k
+    penalty += settings.shutdown_penalty * servers_off_ratio
     return -energy_cost_ratio - penalty
 
 

@@ -26,6 +26,8 @@ def test_energy_and_penalties_add_up():
     outside = excursions(np.array([25.0, 28.0, 33.0]), settings.allowable_degc)
     rewards = reward(settings, np.array([1.2, 1.2, 1.0]), outside)
     np.testing.assert_allclose(rewards, [-1.2, -1.3, -1.0 - 0.6 - 2.0])
+    off = reward(settings, np.array([1.2, 1.2, 1.0]), outside, np.array([0.5, 0.0, 1.0]))
+    np.testing.assert_allclose(off, [-6.2, -1.3, -13.6])
 
 
 def test_prices_follow_the_clock_and_carbon_is_added():
@@ -72,6 +74,17 @@ def test_the_environment_pays_for_the_whole_facility():
     np.testing.assert_allclose(rewards, -paid, rtol=1e-12)
     cost = quantities["facility_power_w"] * (300.0 / 3.6e6) * 0.10
     np.testing.assert_allclose(info["cost"], cost, rtol=1e-12)
+
+
+def test_servers_that_heat_has_stopped_never_pay():
+    fault = {"kind": "cooling_trip", "onset_day": 0.02, "duration_days": 0.02}
+    envs = DataCenterEnvs(1, site="small_room", start_day=200.5, faults=[fault])
+    envs.reset(seed=0)
+    steps = [envs.step(np.array([[-0.6, 1.0]])) for _ in range(30)]
+    before = [reward[0] for _, reward, *_, info in steps if info["faults"]["cooling_trip"] == 0]
+    stopped = [reward[0] for _, reward, *_, info in steps if info["limits"]["servers_off"][0]]
+    assert len(stopped) > 6
+    assert max(stopped) < before[0]
 
 
 def test_a_dear_hour_costs_in_proportion_to_its_price():
