@@ -1,0 +1,151 @@
+"""The data centre's NumPy plant beside EnergyPlus: how far they differ, and how fast they are.
+
+Both run the same design through the same weather, load and set points, once as a plain controller
+would set them and once jumping every four hours. Needs the extra `energyplus`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rlkit.run_folder import provenance
+from rlkit_envs.data_center.design import DataCenterDesign
+from rlkit_envs.data_center.energyplus import comparison
+from rlkit_envs.data_center.humidity import HumidityDesign
+from rlkit_envs.data_center.load_traces import make_load
+from rlkit_envs.data_center.plant import initial_state, step
+from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions
+from rlkit_envs.data_center.presets import chilled_water_hall
+from rlkit_envs.data_center.weather_files import tmy3
+
+Report = Callable[[str], None]
+
+_BATCHES = (1, 1024)
+
+
+def compared_design() -> DataCenterDesign:
+    """The preset `chilled_water_hall` without its humidifier, which the EnergyPlus model lacks."""
+    return replace(chilled_water_hall(), humidity=HumidityDesign(humidifier_kg_s=0.0))
+
+
+def run_benchmark(
+    *,
+    weather: str = "Chicago",
+    load: str = "diurnal",
+    seed: int = 1,
+    first_day: int = 0,
+    days: int = 365,
+    speed_seconds: float = 5.0,
+    on_progress: Report | None = None,
+) -> dict[str, Any]:
+    """Compare and time both engines.
+
+    weather: a typical year that the EnergyPlus package carries (`weather_files.tmy3`). load, seed:
+    of `load_traces.make_load`; the seed also draws the set points that jump. first_day, days: span
+    of the comparison, from 0 for 1 January. speed_seconds: for each batch size of our plant.
+
+    Returns plain JSON data: where it ran, `rows` with one entry for each quantity and kind of set
+    points (means, NMBE and CV(RMSE) of hourly values, root of the mean squared difference), `speed`
+    in steps a second, and `ratios` of the speeds to EnergyPlus's.
+    Raises ImportError without the extra `energyplus`, ValueError for a number out of range.
+    """
+    report = on_progress or (lambda line: None)
+    if not 1 <= days <= 365:
+        raise ValueError(f"days is {days}: it must lie in 1..365")
+    if not 0 <= first_day <= 364:
+        raise ValueError(f"first_day is {first_day}: it must lie in 0..364")
+    design, year, utilisation = compared_design(), tmy3(weather), make_load(load, seed)
+    kinds = {
+        "steady": comparison.steady_set_points(design, year, utilisation),
+        "varied": comparison.varied_set_points(design, year, utilisation, seed),
+    }
+    rows: list[dict[str, Any]] = []
+    seconds = 0.0
+    span = {"first_day": first_day, "days": days}
+    for kind, actions in kinds.items():
+        report(f"{kind} set points: EnergyPlus, {days} days")
+        theirs = comparison.run_energyplus(design, year, utilisation, actions, **span)
+        seconds += theirs.seconds
+        report(f"{kind} set points: the NumPy plant")
+        ours = comparison.run_plant(design, year, utilisation, actions, **span)
+        for name, found in comparison.differences(ours, theirs).items():
+            row = {"set_points": kind, "quantity": name, **asdict(found)}
+            # JSON has no NaN, which shares of a mean of 0 are.
+            rows.append({key: None if value != value else value for key, value in row.items()})
+    steps = next(iter(theirs.values.values())).size * len(kinds)
+    speed = {"energyplus": steps / seconds}
+    for batch in _BATCHES:
+        report(f"speed of the NumPy plant, {batch} at a time")
+        speed[f"plant_{batch}"] = _plant_steps_per_second(design, batch, speed_seconds)
+    return {
+        **provenance(),
+        "design": design.name,
+        "weather": year.name,
+        "load": load,
+        "seed": seed,
+        **span,
+        "rows": rows,
+        "speed": speed,
+        "ratios": {
+            f"plant_{batch}_to_energyplus": speed[f"plant_{batch}"] / speed["energyplus"]
+            for batch in _BATCHES
+        },
+    }
+
+
+def print_table(result: dict[str, Any], console: Console) -> None:
+    """Show what `run_benchmark` gave."""
+    for kind in dict.fromkeys(row["set_points"] for row in result["rows"]):
+        table = Table(
+            title=f"{result['design']}, {result['weather']}, {result['days']} days from day "
+            f"{result['first_day']}, {kind} set points, hourly"
+        )
+        table.add_column("quantity")
+        for column in ("unit", "ours", "EnergyPlus", "NMBE", "CV(RMSE)", "RMS"):
+            table.add_column(column, justify="right")
+        for row in result["rows"]:
+            if row["set_points"] == kind:
+                table.add_row(row["quantity"].replace("_", " "), *_cells(row))
+        console.print(table)
+    for name, rate in result["speed"].items():
+        console.print(f"{name.replace('_', ' ')}: {rate:,.0f} steps/s")
+    for name, ratio in result["ratios"].items():
+        console.print(f"{name.replace('_', ' ')}: {ratio:.1f}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Shares of a mean say nothing about degrees Celsius, whose zero is arbitrary."""
+    shares = ("", "")
+    if row["unit"] != "degC" and row["nmbe"] is not None:
+        shares = (f"{100.0 * row['nmbe']:+.2f} %", f"{100.0 * row['cv_rmse']:.2f} %")
+    values = (f"{row[name]:,.4g}" for name in ("ours", "theirs"))
+    return (row["unit"], *values, *shares, f"{row['rmse']:,.3g}")
+
+
+def _plant_steps_per_second(design: DataCenterDesign, batch: int, seconds: float) -> float:
+    """Environment steps a second: batched steps times their size, set points within their range."""
+    random = np.random.default_rng(0)
+    actions = PlantActions(
+        supply_air_degc=random.uniform(18.0, 26.0, batch),
+        air_flow_ratio=random.uniform(0.5, 1.0, batch),
+        chilled_water_degc=random.uniform(7.0, 14.0, batch),
+        tower_fan_ratio=random.uniform(0.2, 1.0, batch),
+        economiser=random.integers(0, 3, batch),
+    )
+    air = np.ones(batch)
+    outdoor = OutdoorAir(12.0 * air, 0.006 * air, 9.0 * air, 100_000.0 * air)
+    state, utilisation = initial_state(design, batch), random.uniform(0.2, 0.9, batch)
+    for _ in range(20):
+        state, _ = step(design, state, actions, outdoor, utilisation)
+    taken, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        state, _ = step(design, state, actions, outdoor, utilisation)
+        taken += 1
+    return taken * batch / (time.perf_counter() - started)
