@@ -23,6 +23,7 @@ from rlkit_envs.data_center.load_traces import make_load
 from rlkit_envs.data_center.plant import initial_state, step
 from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions
 from rlkit_envs.data_center.presets import chilled_water_hall
+from rlkit_envs.data_center.weather import STEPS_PER_DAY
 from rlkit_envs.data_center.weather_files import tmy3
 
 Report = Callable[[str], None]
@@ -79,7 +80,7 @@ def run_benchmark(
             row = {"set_points": kind, "quantity": name, **asdict(found)}
             # JSON has no NaN, which shares of a mean of 0 are.
             rows.append({key: None if value != value else value for key, value in row.items()})
-    steps = next(iter(theirs.values.values())).size * len(kinds)
+    steps = days * STEPS_PER_DAY * len(kinds)
     speed = {"energyplus": steps / seconds}
     for batch in _BATCHES:
         report(f"speed of the NumPy plant, {batch} at a time")
