@@ -183,7 +183,7 @@ def test_other_commands_name_what_is_wrong(capsys: pytest.CaptureFixture[str], t
     assert "--from needs a run folder" in mistake(capsys, "train", "--from")
     assert "the recipe comes before --steps" in mistake(capsys, "train", "--steps", "5", "boxing")
     assert "--episodes must be at least 1" in mistake(capsys, "evaluate", "x", "--episodes", "0")
-    assert "'boxing', 'storage'" in mistake(capsys, "bench", "nothing")
+    assert "'boxing', 'agents', 'storage'" in mistake(capsys, "bench", "nothing")
     assert "--minutes must be more" in mistake(capsys, "bench", "boxing", "--minutes", "0")
     line = mistake(capsys, "bench", "boxing", "--output", tmp_path / "missing" / "result.json")
     assert "there is no folder" in line
