@@ -59,7 +59,7 @@ class _Pending(NamedTuple):
     water: ChilledWaterRemoval
     chiller: Chiller
     setpoint_degc: Array
-    raised: NDArray[np.bool_]
+    raised: NDArray[np.bool_] | np.bool_
 
 
 def begin_chilled_water(
@@ -122,7 +122,7 @@ def begin_chilled_water(
         fill_fouling=faults.tower_fouling,
     )
 
-    raised = actions.chilled_water_degc < plant.chiller.minimum_chilled_degc
+    raised = np.asarray(actions.chilled_water_degc) < plant.chiller.minimum_chilled_degc
     setpoint = np.maximum(actions.chilled_water_degc, plant.chiller.minimum_chilled_degc)
     load = handler.coil_heat_w + chilled_pump.heat_w
     exchanger_w_k: Quantity = 0.0

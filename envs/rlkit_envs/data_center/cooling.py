@@ -44,7 +44,7 @@ class Cooling(NamedTuple):
     """To the outdoors, through tower or condenser."""
     tower_water_kg_s: Quantity
     """Make-up of the tower."""
-    chilled_water_raised: NDArray[np.bool_]
+    chilled_water_raised: NDArray[np.bool_] | np.bool_
     """Whether a colder set point was asked than the chiller makes."""
     chilled_water_missed: NDArray[np.bool_]
     """Whether the water ends more than 0.5 K above its set point."""

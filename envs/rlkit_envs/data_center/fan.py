@@ -99,7 +99,7 @@ def operate_fan(
     than commanded, at last 30 % less (both assumed; worn fans have shown 2 to 15 %).
     """
     running = np.asarray(flow_ratio) >= LEAST_FLOW_RATIO
-    ratio, wear = flow_ratio * running, np.asarray(wear)
+    ratio, wear = np.multiply(flow_ratio, running), np.asarray(wear)
     friction = 1.0 + (WORN_POWER / np.expm1(3.0)) * np.expm1(3.0 * wear)
     slip = np.maximum(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
     power = _polynomial(design.power_coefficients, ratio)

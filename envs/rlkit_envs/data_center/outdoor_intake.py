@@ -88,7 +88,7 @@ def take_in(
     water: Quantity = 0.0
     if design.evaporative_cooler is not None:
         # No outdoor air, no wetting: the medium stands in its stream.
-        power = power * (share > 0.0)
+        power = np.multiply(power, share > 0.0)
         water = evaporative_cooler_water_kg_s(
             design.evaporative_cooler, share * fan.flow_kg_s, outdoor.humidity_ratio, humidity
         )

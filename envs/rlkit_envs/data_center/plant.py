@@ -65,7 +65,7 @@ class PlantLimits(NamedTuple):
     """The supply air is more than 0.5 K above its set point."""
     chilled_water_missed: NDArray[np.bool_]
     """The chilled water ends more than 0.5 K above its set point."""
-    chilled_water_raised: NDArray[np.bool_]
+    chilled_water_raised: NDArray[np.bool_] | np.bool_
     """Colder chilled water was asked than the chiller makes."""
     servers_off: NDArray[np.bool_]
     """Some servers have switched themselves off, for the heat of their inlets."""
@@ -167,7 +167,7 @@ def step(
     critical = operate_critical_power(design.power_chain, servers.power_w)
     heat_w = servers.power_w + critical.hall_heat_w
     cut_out = state.hall_degc > FIRE_CUT_OUT_DEGC
-    flow_ratio = actions.air_flow_ratio * ~cut_out
+    flow_ratio = np.multiply(actions.air_flow_ratio, ~cut_out)
     fan = operate_fan(design.fan, flow_ratio, humidity, pressure, wear=faults.air_handler_fan)
 
     # What stays as it is throughout the step.

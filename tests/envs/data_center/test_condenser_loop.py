@@ -45,10 +45,10 @@ def test_water_follows_the_tower_through_a_step():
 
 
 def test_steady_state_is_the_towers():
-    water, expected = np.array([30.0]), np.array([2e5])
+    _, result, tower = advance(30.0, 8e5, 2e5)
     for _ in range(60):
-        _, result, tower = advance(water, 8e5, expected)
-        water, expected = result.end_degc, np.array([8e5])
+        _, result, tower = advance(result.end_degc, 8e5)
+    water = result.end_degc
     leaving = tower_leaving_degc(TOWER, tower, np.array([8e5]))
     assert water == pytest.approx(leaving, abs=1e-9)
     assert result.rejected_w == pytest.approx(8e5, rel=1e-9)

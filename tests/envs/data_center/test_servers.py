@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -132,5 +134,6 @@ def test_rows_do_not_depend_on_the_batch() -> None:
     ],
 )
 def test_designs_that_cannot_be_are_refused(field: str, value: float) -> None:
+    changes: dict[str, Any] = {field: value}
     with pytest.raises(ValueError, match=f"ServerDesign.{field} is {value}"):
-        ServerDesign(**{field: value})
+        ServerDesign(**changes)
