@@ -147,6 +147,13 @@ class DataCenterEnvs(VectorEnv):
         """What the observation holds, in its order."""
         return self._model.sensors
 
+    def readings(self, observations: NDArray[np.floating]) -> dict[str, Array]:
+        """Name of each sensor -> (rows,) in its unit: what observations (rows, sensors) mean.
+
+        Noise, delay and broken sensors stay in them. Raises ValueError for another shape.
+        """
+        return self._model.readings(observations)
+
     def reset(
         self, *, seed: int | ArrayLike | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:

@@ -174,6 +174,21 @@ class ObservationModel:
             np.clip(values, -OFF_SCALE, OFF_SCALE, out=values)
         return values.T.astype(np.float32, order="C"), off_scale
 
+    def readings(self, scaled: NDArray[np.floating]) -> dict[str, Array]:
+        """Name of each sensor -> (rows,) in its unit, from observations (rows, sensors).
+
+        Readings beyond the end of a scale stay at its end. Raises ValueError for another shape.
+        """
+        scaled = np.asarray(scaled)
+        if scaled.ndim != 2 or scaled.shape[1] != len(self.sensors):
+            raise ValueError(
+                f"observations have shape {scaled.shape}, not (rows, {len(self.sensors)})"
+            )
+        values = scaled.T.astype(np.float64, order="C")
+        values /= self._scale
+        values += self._middle
+        return {sensor.name: row for sensor, row in zip(self.sensors, values, strict=True)}
+
 
 def _clock() -> Array:
     """(clock sensors, STEPS_PER_YEAR)."""

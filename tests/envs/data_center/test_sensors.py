@@ -39,6 +39,25 @@ def test_observations_are_quantities_on_their_ranges(site):
     assert info["sensors_off_scale"].tolist() == [0, 0, 0, 0]
 
 
+def test_readings_are_observations_in_the_units_of_their_sensors():
+    envs = DataCenterEnvs(3, weather=["hot_humid", "very_cold"], start_day=20.3)
+    observations, info = envs.reset(seed=4)
+    readings = envs.readings(observations[[2, 0]])
+    assert list(readings) == names_of(envs)
+    for name, values in readings.items():
+        assert values.shape == (2,)
+        assert values.dtype == np.float64
+        if name in info["quantities"]:
+            expected = info["quantities"][name][[2, 0]]
+            # Single precision holds a scale to about 1e-7 of its span.
+            (span,) = (s.high - s.low for s in envs.sensors if s.name == name)
+            np.testing.assert_allclose(values, expected, rtol=0.0, atol=2e-7 * span)
+    top = envs.readings(np.full((1, len(envs.sensors)), 3.0, np.float32))
+    assert top["outdoor_dry_bulb_degc"][0] == pytest.approx(12.5 + 3.0 * 32.5)
+    with pytest.raises(ValueError, match=rf"\(2,\), not \(rows, {len(envs.sensors)}\)"):
+        envs.readings(np.zeros(2))
+
+
 def test_a_forecast_is_the_weather_to_come_even_into_the_next_year():
     envs = DataCenterEnvs(1, site="small_room", start_day=364.98, sensors={"forecast_hours": [0.5]})
     observations, info = envs.reset(seed=0)
