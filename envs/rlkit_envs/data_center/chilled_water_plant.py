@@ -2,7 +2,9 @@
 
 The pump follows the coils' valve (variable primary flow). Below its least flow a bypass lets the
 rest past the coils, so that the water returns colder. Condenser and exchanger each take a constant
-flow of condenser water while they are switched on, at the tower's leaving temperature.
+flow of condenser water while they work, at the tower's leaving temperature. Beside the chiller the
+exchanger is shut where the tower's water would not cool; the chiller stands still where it has
+nothing to do. Both are judged by the water at the step's start.
 """
 
 from functools import partial
@@ -44,6 +46,9 @@ from rlkit_envs.data_center.pumps import Pump, pump
 
 _MISSED_K = 0.5
 """Water this much above its set point counts as missing it."""
+_INTERLOCK_K = 0.2
+"""Chilled water returns this much warmer than the tower's water where PRECOOL opens the exchanger
+(assumed, above the noise of the two sensors)."""
 
 
 class _Pending(NamedTuple):
@@ -102,11 +107,37 @@ def begin_chilled_water(
         wear=faults.chilled_pump,
     )
 
-    running = chilling & (np.asarray(faults.cooling_trip) < 0.5)
-    exchanging = mode != EconomiserMode.OFF
-    condenser_kg_s = plant.chiller_condenser_kg_s * running
+    raised = np.asarray(actions.chilled_water_degc) < plant.chiller.minimum_chilled_degc
+    setpoint = np.maximum(actions.chilled_water_degc, plant.chiller.minimum_chilled_degc)
+    load = handler.coil_heat_w + chilled_pump.heat_w
+    returned = _return_degc(state.chilled_degc, load, chilled_pump.flow_kg_s)
+    exchanger_w_k: Quantity = 0.0
+    exchanging: NDArray[np.bool_] | bool = False
     if plant.exchanger is not None:
-        condenser_kg_s = condenser_kg_s + plant.exchanger_condenser_kg_s * exchanging
+        cooled = returned > state.condenser_degc + _INTERLOCK_K
+        exchanging = np.where(chilling, cooled & (mode != EconomiserMode.OFF), True)
+        exchanger_w_k = plate_exchanger_w_k(
+            plant.exchanger,
+            exchanging,
+            chilled_pump.flow_kg_s,
+            plant.exchanger_condenser_kg_s,
+            fouling=faults.exchanger_fouling,
+        )
+    water_step = chilled_water_step(
+        plant.chilled_water,
+        state.chilled_degc,
+        setpoint,
+        load,
+        step_s,
+        load_slope_w_k=handler.water_slope_w_k,
+        removed_slope_w_k=exchanger_w_k,
+    )
+    running = chilling & (np.asarray(faults.cooling_trip) < 0.5)
+    foreseen = chilled_water_removal(
+        water_step, exchanger_w_k * (returned - state.condenser_degc), np.inf
+    )
+    condenser_kg_s = plant.chiller_condenser_kg_s * (running & (foreseen.chiller_w > 0.0))
+    condenser_kg_s = condenser_kg_s + plant.exchanger_condenser_kg_s * exchanging
     flowing = condenser_kg_s > 0.0
     condenser_pump = pump(
         plant.condenser_pump,
@@ -121,28 +152,6 @@ def begin_chilled_water(
         fan_wear=faults.tower_fan,
         fill_fouling=faults.tower_fouling,
     )
-
-    raised = np.asarray(actions.chilled_water_degc) < plant.chiller.minimum_chilled_degc
-    setpoint = np.maximum(actions.chilled_water_degc, plant.chiller.minimum_chilled_degc)
-    load = handler.coil_heat_w + chilled_pump.heat_w
-    exchanger_w_k: Quantity = 0.0
-    if plant.exchanger is not None:
-        exchanger_w_k = plate_exchanger_w_k(
-            plant.exchanger,
-            mode,
-            chilled_pump.flow_kg_s,
-            plant.exchanger_condenser_kg_s,
-            fouling=faults.exchanger_fouling,
-        )
-    water_step = chilled_water_step(
-        plant.chilled_water,
-        state.chilled_degc,
-        setpoint,
-        load,
-        step_s,
-        load_slope_w_k=handler.water_slope_w_k,
-        removed_slope_w_k=exchanger_w_k,
-    )
     forecast = forecast_condenser(
         plant.condenser_water,
         plant.tower,
@@ -151,7 +160,6 @@ def begin_chilled_water(
         state.condenser_heat_w * flowing,
         step_s,
     )
-    returned = _return_degc(state.chilled_degc, load, chilled_pump.flow_kg_s)
     ability = chiller_state(
         plant.chiller,
         setpoint,

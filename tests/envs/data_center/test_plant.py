@@ -437,6 +437,23 @@ def test_steady_free_cooling_divides_the_load():
     assert entry(cooling.exchanger_heat_w, 1) == pytest.approx(load, rel=1e-8)
 
 
+def test_condenser_water_goes_where_it_works():
+    """Of 45 kg/s each: none through an exchanger that would warm, none through an idle chiller."""
+    # Warm, PRECOOL: chiller alone. Cool, PRECOOL: both. Cold, PRECOOL: exchanger alone. FULL: the
+    # same however warm. Last, a set point above what the water is: nothing has work.
+    outdoor = outdoor_air(np.array([32.0, 13.0, 0.0, 32.0]), 0.6)
+    acts = actions(4, chilled=10.0)._replace(economiser=np.array([1, 1, 1, 2]))
+    _, result = settle(HALL, acts, outdoor, 0.7)
+    np.testing.assert_allclose(result.cooling.condenser_kg_s, [45.0, 90.0, 45.0, 45.0])
+    exchanger_w, chiller_w = result.cooling.exchanger_heat_w, result.cooling.mechanical_heat_w
+    assert (np.asarray(exchanger_w) > 0.0).tolist() == [False, True, True, True]
+    assert (chiller_w > 0.0).tolist() == [True, True, False, False]
+    state = initial_state(HALL, 1, chilled_water_degc=8.0)
+    _, idle = step(HALL, state, actions(1, chilled=14.0), outdoor_air([20.0], 0.5), 0.3)
+    assert idle.cooling.mechanical_heat_w == idle.cooling.condenser_kg_s == 0.0
+    assert idle.cooling.condenser_pump_power_w == idle.cooling.tower_fan_power_w == 0.0
+
+
 # --- What physics demands ---------------------------------------------------------------------
 
 
