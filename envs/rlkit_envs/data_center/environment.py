@@ -1,7 +1,7 @@
-"""`rlkit/DataCenterCooling-v0`, natively vectorised: the plant as a batch of environments.
+"""`rlkit/DataCenterCooling-v0`, natively vectorised: sites as a batch of environments.
 
-Everything is an array over environments. What an episode draws follows from its environment's seed
-and its number alone, so that rows never touch each other. `single_environment` shows one row.
+Everything is an array over environments. `episodes` draws what happens in which of them,
+`site_engine` advances the sites, `single_environment` shows one row.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from rlkit_envs.data_center import plant
 from rlkit_envs.data_center.actions import ContinuousActions, DiscreteActions
 from rlkit_envs.data_center.configuration import DataCenterConfig, Outdoors
 from rlkit_envs.data_center.episode_counts import EpisodeCounts, count_units
-from rlkit_envs.data_center.faults import check_faults, draw_faults, plant_faults, severities
+from rlkit_envs.data_center.episodes import STATE_ARRAYS, Episodes, keys_of_seeds
+from rlkit_envs.data_center.faults import check_faults, plant_faults
 from rlkit_envs.data_center.observation import ObservationModel
-from rlkit_envs.data_center.plant_state import SOUND, OutdoorAir, PlantActions, PlantState
+from rlkit_envs.data_center.plant import PlantStep
+from rlkit_envs.data_center.plant_state import SOUND, PlantActions, PlantFaults, PlantState
 from rlkit_envs.data_center.psychrometrics import Array, dew_point_degc
 from rlkit_envs.data_center.reward import cost_per_kwh, excursions, reward
 from rlkit_envs.data_center.sensors import Reading, Sensor
 from rlkit_envs.data_center.servers import operate_servers
-from rlkit_envs.data_center.weather import STEP_S, STEPS_PER_DAY, STEPS_PER_YEAR
+from rlkit_envs.data_center.site_engine import Beginnings, PlantEngine, SiteEngine
+from rlkit_envs.data_center.weather import STEP_S, STEPS_PER_YEAR
 
 StepResult: TypeAlias = tuple[
     NDArray[np.float32],
@@ -39,8 +41,6 @@ StepResult: TypeAlias = tuple[
 EnvironmentState: TypeAlias = dict[str, NDArray[Any]]
 """Name -> array whose last axis is the environments', but for `shared`."""
 
-_WARM_UP_STEPS = 24
-"""Steps at the starting actions before an episode, so that it begins with a plant at work."""
 _KWH = STEP_S / 3.6e6
 
 
@@ -112,7 +112,8 @@ class DataCenterEnvs(VectorEnv):
             "render_modes": [],
             "episode_counts": count_units(self.actions.names),
         }
-        self.episode_steps = self.config.episode_days * STEPS_PER_DAY
+        self._episodes = Episodes(self.config, num_envs, weathers=len(weathers), loads=len(loads))
+        self.episode_steps = self._episodes.steps
         rated_w = design.servers.rated_power_w
         self._cost_unit_w = rated_w * float(self._cost_per_kwh.mean())
         self._reference_w: Array | None = None
@@ -123,23 +124,13 @@ class DataCenterEnvs(VectorEnv):
             self._reference_w = cool.power_w
 
         rows = len(self._model.instruments)
-        self._plant = plant.initial_state(design, num_envs)
-        self._time = np.zeros(num_envs, np.int64)  # of the year, of the step to come
-        self._age = np.zeros(num_envs, np.int64)  # steps of the episode that are done
-        self._episode = np.zeros(num_envs, np.int64)
-        self._keys = np.zeros(num_envs, np.uint64)
-        self._noise_keys = np.zeros(num_envs, np.uint64)
-        self._weather = np.zeros(num_envs, np.int64)
-        self._load = np.zeros(num_envs, np.int64)
-        self._weather_start = np.zeros(num_envs, np.int64)
-        self._load_start = np.zeros(num_envs, np.int64)
-        self._drawn = np.zeros((4, len(self.config.faults), num_envs))
         self._measured = np.zeros((len(self._model.measured_names), num_envs))
         self._history = np.zeros((self._model.delay_steps + 1, rows, num_envs))
         self._counts = EpisodeCounts(num_envs, self.actions.names)
-        self._air = self.outdoors.air(self._time)
+        self._air = self.outdoors.air(self._episodes.time)
+        self._engine: SiteEngine = PlantEngine(design, self.outdoors, num_envs)
         self._ended: NDArray[np.bool_] | None = None  # by the step before; None until reset
-        self.plant_step: plant.PlantStep | None = None
+        self.plant_step: PlantStep | None = None
         """The last step in all detail; None before the first."""
 
     @property
@@ -170,10 +161,11 @@ class DataCenterEnvs(VectorEnv):
         else:
             mask = np.ones(self.num_envs, bool)
             self._seed(seed)
+        before, self._ended = self._ended, None
         self._begin(mask)
-        self._ended = np.zeros(self.num_envs, bool) if self._ended is None else self._ended & ~mask
+        self._ended = np.zeros(self.num_envs, bool) if before is None else before & ~mask
         observations, off_scale = self._observe()
-        return observations, self._lasting_info(off_scale, self._severities())
+        return observations, self._lasting_info(off_scale, self._episodes.severities())
 
     def step(self, actions: NDArray[Any]) -> StepResult:
         """Run the site for five minutes everywhere.
@@ -190,23 +182,24 @@ class DataCenterEnvs(VectorEnv):
                 f"actions have shape {actions.shape}: there are {self.num_envs} environments"
             )
         told = self.actions.to_plant(actions, ~restarts if restarting else None)
-        severity = self._severities()
-        load_index = self._load_start + self._time
+        episodes = self._episodes
+        severity = episodes.severities()
+        load_index = episodes.load_start + episodes.time
         utilisation = self.outdoors.utilisation.take(load_index)
-        self._plant, step = plant.step(
-            self.design,
-            self._plant,
+        self._ended = None  # so that only a reset helps, should the engine fail
+        step = self._engine.step(
             self._controlled(told, severity),
             self._air,
             utilisation,
-            SOUND if severity is None else plant_faults(self.config.faults, self._drawn, severity),
+            self._plant_faults(severity),
+            restarts,
         )
         self.plant_step = step
         self._check_finite(step.facility.power_w)
-        dew_point = dew_point_degc(self._plant.hall_humidity_ratio, self._air.pressure_pa)
+        dew_point = dew_point_degc(step.moisture.humidity_ratio, self._air.pressure_pa)
         self._measured = self._model.measure(Reading(step, utilisation, dew_point))
         price = self._cost_per_kwh
-        price = price.take(self._time) if len(price) > 1 else price
+        price = price.take(episodes.time) if len(price) > 1 else price
         outside = excursions(step.hottest_inlet_degc, self.config.reward.allowable_degc)
         charged_w = step.facility.power_w
         cost = charged_w * (price * _KWH)
@@ -216,21 +209,19 @@ class DataCenterEnvs(VectorEnv):
             self.config.reward,
             charged_w * (price / self._cost_unit_w),
             outside,
-            self._plant.servers_off_ratio,
+            self._engine.servers_off_ratio,
         )
         settings = [getattr(told, name) for name in self.actions.names]
         self._counts.add(step, cost, outside, dew_point, settings)
         totals = self._counts.totals()
 
-        self._time = (self._time + 1) % STEPS_PER_YEAR
-        self._age += 1
-        truncated = self._age >= self.episode_steps
+        truncated = episodes.advance()
         self._look_outside(severity)
         if restarting:
             self._begin(restarts)
             rewards[restarts] = 0.0
             truncated &= ~restarts
-            severity = self._severities()
+            severity = episodes.severities()
         self._ended = truncated
         observations, off_scale = self._observe()
         info = self._lasting_info(off_scale, severity)
@@ -247,21 +238,14 @@ class DataCenterEnvs(VectorEnv):
         """
         if self._ended is None:
             raise ResetNeeded("call reset() before asking for a state")
-        state = {name: getattr(self, f"_{name}").copy() for name in _STATE_ARRAYS}
-        state |= {f"plant_{name}": value.copy() for name, value in self._plant._asdict().items()}
-        counts = self._counts
-        state |= {f"counts_{name}": getattr(counts, name).copy() for name in _COUNTS_ARRAYS}
-        state["shared"] = np.array([counts.cursor])
-        return state
+        return self._state()
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Go on from `state`, exactly; returns the observation that belongs to it.
 
         Raises ValueError, before anything has changed, for a state of another kind of batch.
         """
-        ended, self._ended = self._ended, np.zeros(self.num_envs, bool)
-        expected = self.state()
-        self._ended = ended
+        expected = self._state()
         if set(state) != set(expected):
             odd = sorted(set(state) ^ set(expected))
             raise ValueError(f"this is no state of such environments: {', '.join(odd)}")
@@ -272,38 +256,45 @@ class DataCenterEnvs(VectorEnv):
                     f"{name} of the state is {given.dtype} of shape {given.shape}, "
                     f"but these environments have {value.dtype} of shape {value.shape}"
                 )
-        for name in _STATE_ARRAYS:
-            setattr(self, f"_{name}", np.array(state[name]))
-        self._plant = PlantState(*(np.array(state[f"plant_{n}"]) for n in PlantState._fields))
+        for name in STATE_ARRAYS:
+            setattr(self._episodes, name, np.array(state[name]))
+        self._episodes.seeded = True
+        self._episodes.find_years()
+        self._measured, self._history = np.array(state["measured"]), np.array(state["history"])
+        self._ended = np.array(state["ended"])
+        plant = (np.array(state[f"plant_{name}"]) for name in PlantState._fields)
+        self._engine.set_state(PlantState(*plant))
         for name in _COUNTS_ARRAYS:
             setattr(self._counts, name, np.array(state[f"counts_{name}"]))
         self._counts.cursor = int(state["shared"][0])
-        self._find_years()
-        self._air = self.outdoors.air(self._weather_start + self._time)
+        self._air = self.outdoors.air(self._episodes.weather_start + self._episodes.time)
         return self._observe()[0]
 
+    def close_extras(self, **_: Any) -> None:
+        """End what the engine runs; called by `close`."""
+        self._engine.close()
+
+    def _state(self) -> EnvironmentState:
+        plant, episodes, counts = self._engine.state(), self._episodes, self._counts
+        state = {name: getattr(episodes, name).copy() for name in STATE_ARRAYS}
+        state |= {"measured": self._measured.copy(), "history": self._history.copy()}
+        ended = self._ended
+        state["ended"] = np.zeros(self.num_envs, bool) if ended is None else ended.copy()
+        state |= {f"plant_{name}": value for name, value in plant._asdict().items()}
+        state |= {f"counts_{name}": getattr(counts, name).copy() for name in _COUNTS_ARRAYS}
+        state["shared"] = np.array([counts.cursor])
+        return state
+
     def _seed(self, seed: int | ArrayLike | None) -> None:
-        if seed is None:
-            super().reset(seed=None)
-            if self._ended is None:
-                self._keys = self.np_random.integers(2**63, size=self.num_envs).astype(np.uint64)
-                self._episode[:] = -1
+        if seed is not None:
+            keys = keys_of_seeds(seed, self.num_envs)
+            super().reset(seed=int(np.asarray(seed).flat[0]))
+            self._episodes.start_over(keys)
             return
-        own = np.asarray(seed)
-        wanted = () if own.ndim == 0 else (self.num_envs,)
-        if own.dtype.kind not in "iu" or own.shape != wanted or (own < 0).any():
-            raise ValueError(
-                f"seed must be an int of 0 or more, or {self.num_envs} of them, not {seed!r}"
-            )
-        super().reset(seed=int(own.flat[0]))
-        pairs = (
-            [(int(s), 0) for s in own]
-            if own.ndim
-            else [(int(own), i) for i in range(self.num_envs)]
-        )
-        sequences = [np.random.SeedSequence(s, spawn_key=(i,)) for s, i in pairs]
-        self._keys = np.array([s.generate_state(1, np.uint64)[0] for s in sequences])
-        self._episode[:] = -1
+        super().reset(seed=None)
+        if not self._episodes.seeded:
+            keys = self.np_random.integers(2**63, size=self.num_envs)
+            self._episodes.start_over(keys.astype(np.uint64))
 
     def _reset_mask(self, options: dict[str, Any], seed: Any) -> NDArray[np.bool_]:
         mask = options.get("reset_mask")
@@ -322,70 +313,22 @@ class DataCenterEnvs(VectorEnv):
     def _begin(self, starts: NDArray[np.bool_]) -> None:
         """Draw an episode where `starts` says so, and bring its plant to work."""
         (rows,) = np.nonzero(starts)
-        self._episode[rows] += 1
-        for row in rows.tolist():
-            self._draw(row)
-        self._find_years()
-        self._age[rows] = 0
+        episodes = self._episodes
+        episodes.draw(rows)
         self._counts.clear(starts)
-        start = self.config.start
-        state = plant.initial_state(
-            self.design,
-            len(rows),
-            supply_air_degc=start.supply_air_degc,
-            hall_degc=start.supply_air_degc + 10.0,
-            chilled_water_degc=start.chilled_water_degc,
+        time = episodes.time[rows]
+        told = self.config.start.plant_actions(len(rows))
+        step = self._engine.begin(
+            Beginnings(rows, time, episodes.weather[rows], episodes.load[rows], told)
         )
-        told = start.plant_actions(len(rows))
-        weather, load = self._weather_start[rows], self._load_start[rows]
-
-        def run(
-            state: PlantState, ahead: int
-        ) -> tuple[PlantState, plant.PlantStep, OutdoorAir, Array]:
-            time = (self._time[rows] + ahead) % STEPS_PER_YEAR
-            air, utilisation = self.outdoors.air(weather + time), self.outdoors.utilisation
-            utilisation = utilisation.take(load + time)
-            return *plant.step(self.design, state, told, air, utilisation), air, utilisation
-
-        for ahead in range(-_WARM_UP_STEPS, -1):
-            state, *_ = run(state, ahead)
-        state, step, air, utilisation = run(state, -1)
-        dew_point = dew_point_degc(state.hall_humidity_ratio, air.pressure_pa)
-        for now, begun in zip(self._plant, state, strict=True):
-            now[rows] = begun
+        before = (time - 1) % STEPS_PER_YEAR
+        utilisation = self.outdoors.utilisation.take(episodes.load_start[rows] + before)
+        air = self.outdoors.air(episodes.weather_start[rows] + before)
+        dew_point = dew_point_degc(step.moisture.humidity_ratio, air.pressure_pa)
         self._measured[:, rows] = self._model.measure(Reading(step, utilisation, dew_point))
-        self._air = self.outdoors.air(self._weather_start + self._time)
+        self._air = self.outdoors.air(episodes.weather_start + episodes.time)
         self._model.look_outside(self._measured, self._air.dry_bulb_degc, self._air.wet_bulb_degc)
         self._history[:, :, rows] = self._measured[: self._history.shape[1], rows]
-
-    def _draw(self, row: int) -> None:
-        """The next episode of one environment, from its key and the episode's number alone."""
-        sequence = np.random.SeedSequence(
-            int(self._keys[row]), spawn_key=(int(self._episode[row]),)
-        )
-        generator = np.random.default_rng(sequence)
-        self._noise_keys[row] = generator.integers(2**64 - 1, dtype=np.uint64)
-        weathers, loads = len(self.weather_names), len(self.load_names)
-        pair = generator.integers(weathers * loads)
-        if self.config.pairing == "in_turn":
-            pair = row % (weathers * loads)
-        self._weather[row], self._load[row] = divmod(int(pair), loads)
-        time = generator.integers(STEPS_PER_YEAR)
-        if self.config.start_day is not None:
-            time = round(self.config.start_day * STEPS_PER_DAY) % STEPS_PER_YEAR
-        elif self.episode_steps == STEPS_PER_YEAR:
-            time = 0
-        self._time[row] = time
-        self._drawn[:, :, row] = draw_faults(self.config.faults, generator)
-
-    def _find_years(self) -> None:
-        self._weather_start = self._weather * STEPS_PER_YEAR
-        self._load_start = self._load * STEPS_PER_YEAR
-
-    def _severities(self) -> Array | None:
-        if not self.config.faults:
-            return None
-        return severities(self.config.faults, self._drawn, self._age)
 
     def _controlled(self, told: PlantActions, severity: Array | None) -> PlantActions:
         """Local control holds what its own thermometers read, which may be wrong."""
@@ -397,34 +340,42 @@ class DataCenterEnvs(VectorEnv):
             chilled_water_degc=told.chilled_water_degc - error("chilled_water_degc", severity),
         )
 
+    def _plant_faults(self, severity: Array | None) -> PlantFaults:
+        if severity is None:
+            return SOUND
+        return plant_faults(self.config.faults, self._episodes.drawn, severity)
+
     def _look_outside(self, severity: Array | None) -> None:
-        self._air: OutdoorAir = self.outdoors.air(self._weather_start + self._time)
+        episodes = self._episodes
+        self._air = self.outdoors.air(episodes.weather_start + episodes.time)
         self._model.look_outside(self._measured, self._air.dry_bulb_degc, self._air.wet_bulb_degc)
         self._history[:-1] = self._history[1:]
         self._history[-1] = self._model.indicated(self._measured, severity)
 
     def _observe(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        episodes = self._episodes
         return self._model.observe(
             self._history[0],
             self.outdoors,
-            self._time,
-            self._weather_start,
-            self._age,
-            self._noise_keys,
+            episodes.time,
+            episodes.weather_start,
+            episodes.age,
+            episodes.noise_keys,
         )
 
     def _lasting_info(self, off_scale: NDArray[np.int64], severity: Array | None) -> dict[str, Any]:
         labels = [fault.label for fault in self.config.faults]
         faults = {} if severity is None else dict(zip(labels, severity, strict=True))
-        has = self._drawn[0] != 0.0
-        onsets = np.where(has, self._drawn[1], -1.0).astype(np.int64)
+        episodes = self._episodes
+        has = episodes.drawn[0] != 0.0
+        onsets = np.where(has, episodes.drawn[1], -1.0).astype(np.int64)
         return {
             "quantities": dict(zip(self._model.measured_names, self._measured.copy(), strict=True)),
             "faults": faults,
             "fault_onset_step": dict(zip(labels, onsets, strict=True)),
-            "weather": self._weather.copy(),
-            "load": self._load.copy(),
-            "time_step": self._time.copy(),
+            "weather": episodes.weather.copy(),
+            "load": episodes.load.copy(),
+            "time_step": episodes.time.copy(),
             "sensors_off_scale": off_scale,
         }
 
@@ -433,23 +384,10 @@ class DataCenterEnvs(VectorEnv):
             env = int(np.flatnonzero(~np.isfinite(power_w))[0])
             raise FloatingPointError(
                 f"the plant of environment {env} has a facility power of {power_w[env]} in step "
-                f"{self._time[env]} of its year: its design has no answer to what it was told"
+                f"{self._episodes.time[env]} of its year: its design has no answer to its actions"
             )
 
 
-_STATE_ARRAYS = (
-    "time",
-    "age",
-    "episode",
-    "keys",
-    "noise_keys",
-    "weather",
-    "load",
-    "drawn",
-    "measured",
-    "history",
-    "ended",
-)
 _COUNTS_ARRAYS = ("sums", "hottest_degc", "inlets_degc", "settings")
 
 
