@@ -219,7 +219,6 @@ def _finish(
         plant.tower,
         pending.tower,
         condenser.rejected_w,
-        pending.condenser_degc,
         outdoor.dry_bulb_degc,
         outdoor.humidity_ratio,
         outdoor.pressure_pa,

@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.data_center.psychrometrics import (
-    VAPORISATION_J_KG,
-    VAPOUR_SPECIFIC_HEAT_J_KG_K,
     WATER_SPECIFIC_HEAT_J_KG_K,
     Quantity,
     density_kg_m3,
-    specific_heat_j_kg_k,
+    enthalpy_j_kg,
+    saturated_air,
 )
 
 Array = NDArray[np.float64]
@@ -96,7 +95,8 @@ class TowerDesign:
     minimum_leaving_degc: float = 5.0
     """Coldest leaving water, degC, 2 to 20: below it a bypass mixes entering water in."""
     drift_ratio: float = 0.0005
-    """Water carried away as drops over water flow, 0 to 0.01 (EnergyPlus default 0.00008)."""
+    """Water carried away as drops over water flow at full air flow, 0 to 0.01 (EnergyPlus default
+    0.00008)."""
     cycles_of_concentration: float = 4.0
     """Salt in the basin over salt in the make-up water, 1.5 to 20, kept by blowdown."""
 
@@ -339,30 +339,24 @@ def tower_water(
     design: TowerDesign,
     state: TowerState,
     heat_w: Quantity,
-    leaving_degc: Quantity,
     dry_bulb_degc: Quantity,
     humidity_ratio: Quantity,
     pressure_pa: Quantity,
 ) -> TowerWater:
     """Evaporation, drift and blowdown of a tower that rejects `heat_w`, kg/s.
 
-    The air leaves saturated (EnergyPlus, evaporation loss mode SaturatedExit), at the mean
-    temperature of the water (ASHRAE Handbook: HVAC Systems and Equipment 2020, chapter 40;
-    EnergyPlus searches for the enthalpy). What warming the air does not carry away has evaporated,
-    at most 1.5 times what the heat alone would evaporate. Blowdown holds the cycles of
-    concentration, to which drift counts (EnergyPlus, ConcentrationRatio).
+    The air leaves saturated, with the enthalpy that it brought and the heat (Merkel 1925, who
+    neglects that of the evaporated water; EnergyPlus, evaporation loss mode SaturatedExit, but for
+    its counting moist air as dry, which is 1 to 4 % less water). Drift goes with the air. Blowdown
+    holds the cycles of concentration, to which drift counts (EnergyPlus, ConcentrationRatio).
     """
-    heat_w = np.maximum(heat_w, 0.0)
-    flow = state.water_flow_kg_s
-    mean_degc = leaving_degc + heat_w / (flow * (2.0 * WATER_SPECIFIC_HEAT_J_KG_K))
+    works = np.asarray(heat_w) > 0.0
     air_kg_s = state.air_ratio * design.air_flow_m3_s
     air_kg_s = air_kg_s * density_kg_m3(dry_bulb_degc, humidity_ratio, pressure_pa)
-    warming_w = air_kg_s * specific_heat_j_kg_k(humidity_ratio) * (mean_degc - dry_bulb_degc)
-    latent_w = np.minimum(np.maximum(heat_w - warming_w, 0.0), 1.5 * heat_w)
-    evaporation = latent_w / (
-        VAPORISATION_J_KG + (VAPOUR_SPECIFIC_HEAT_J_KG_K - WATER_SPECIFIC_HEAT_J_KG_K) * mean_degc
-    )
-    drift = np.where(heat_w > 0.0, design.drift_ratio * flow, 0.0)
+    enthalpy = enthalpy_j_kg(dry_bulb_degc, humidity_ratio) + np.maximum(heat_w, 0.0) / air_kg_s
+    _, leaving_ratio = saturated_air(enthalpy, pressure_pa)
+    evaporation = air_kg_s * np.maximum(leaving_ratio - humidity_ratio, 0.0) * works
+    drift = state.air_ratio * state.water_flow_kg_s * (design.drift_ratio * works)
     blowdown = evaporation * (1.0 / (design.cycles_of_concentration - 1.0)) - drift
     return TowerWater(evaporation, drift, np.maximum(blowdown, 0.0))
 

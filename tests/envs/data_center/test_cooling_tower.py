@@ -15,7 +15,13 @@ from rlkit_envs.data_center.cooling_tower import (
     tower_water,
     york_approach_k,
 )
-from rlkit_envs.data_center.psychrometrics import density_kg_m3, enthalpy_j_kg, wet_bulb_degc
+from rlkit_envs.data_center.psychrometrics import (
+    density_kg_m3,
+    enthalpy_j_kg,
+    humidity_ratio_from_relative,
+    saturation_humidity_ratio,
+    wet_bulb_degc,
+)
 
 DESIGN = TowerDesign()
 FLOW = np.array([DESIGN.water_flow_kg_s])
@@ -185,41 +191,46 @@ def test_wear_and_fouling_cost_power_and_temperature():
 
 @given(st.floats(-10.0, 40.0), st.floats(0.1, 0.95), FAN, st.floats(1e4, 1.4e6))
 def test_water_balance(dry_bulb, humidity, fan, heat):
-    from rlkit_envs.data_center.psychrometrics import humidity_ratio_from_relative
-
     ratio = humidity_ratio_from_relative(dry_bulb, humidity, 101_325.0)
     bulb = np.minimum(wet_bulb_degc(dry_bulb, ratio, 101_325.0), 29.0)
     state = tower_state(DESIGN, np.array([bulb]), np.array([fan]), FLOW)
-    out = tower_leaving_degc(DESIGN, state, heat)
-    water = tower_water(DESIGN, state, heat, out, dry_bulb, ratio, 101_325.0)
-    assert 0.0 <= water.evaporation_kg_s <= 1.5 * heat / 2.35e6
+    water = tower_water(DESIGN, state, heat, dry_bulb, ratio, 101_325.0)
+    # No more than heat and the air's own cooling to its wet bulb, or to 0 degC, can evaporate.
+    air = float(state.air_ratio[0]) * DESIGN.air_flow_m3_s * 1.5
+    given = heat + air * 1100.0 * max(dry_bulb - bulb, 0.0)
+    assert 0.0 <= water.evaporation_kg_s <= given / 2.35e6
     # Cycles of concentration 4: a third of the evaporation leaves as drift and blowdown, at least.
     lost = water.drift_kg_s + water.blowdown_kg_s
     assert lost >= water.evaporation_kg_s / 3.0 - 1e-12
     if water.blowdown_kg_s > 0.0:  # what drifts need not be blown down
         assert lost == pytest.approx(water.evaporation_kg_s / 3.0)
-    assert water.drift_kg_s == pytest.approx(0.0005 * FLOW[0])
+    assert water.drift_kg_s == pytest.approx(0.0005 * FLOW[0] * state.air_ratio[0])
 
 
-def test_evaporation_is_near_the_saturated_exit_of_energyplus():
-    """The air that carries the heat off, saturated, solved for its enthalpy."""
-    from rlkit_envs.data_center.psychrometrics import saturation_humidity_ratio
+@pytest.mark.parametrize("pressure", [101_325.0, 84_000.0])
+@pytest.mark.parametrize(
+    ("dry_bulb", "ratio", "heat"),
+    [(32.0, 0.016, 1.2e6), (38.0, 0.006, 1.0e6), (20.0, 0.007, 0.8e6), (-15.0, 0.0005, 0.8e6)],
+)
+def test_evaporation_is_what_saturates_the_air_that_carries_the_heat(
+    dry_bulb, ratio, heat, pressure
+):
+    """As EnergyPlus's saturated exit: solved for the enthalpy of the air that leaves."""
+    bulb = wet_bulb_degc(dry_bulb, ratio, pressure)
+    state = tower_state(DESIGN, np.array([bulb]), np.array([0.7]), FLOW)
+    water = tower_water(DESIGN, state, heat, dry_bulb, ratio, pressure)
+    air = 0.7 * DESIGN.air_flow_m3_s * float(density_kg_m3(dry_bulb, ratio, pressure))
+    goal = float(enthalpy_j_kg(dry_bulb, ratio)) + heat / air
 
-    for dry_bulb, ratio, heat in ((32.0, 0.016, 1.2e6), (20.0, 0.007, 0.8e6), (2.0, 0.003, 0.8e6)):
-        bulb = wet_bulb_degc(dry_bulb, ratio, 101_325.0)
-        state = tower_state(DESIGN, np.array([bulb]), np.array([0.7]), FLOW)
-        out = tower_leaving_degc(DESIGN, state, heat)
-        water = tower_water(DESIGN, state, heat, out, dry_bulb, ratio, 101_325.0)
-        air = 0.7 * DESIGN.air_flow_m3_s * float(density_kg_m3(dry_bulb, ratio, 101_325.0))
-        goal = float(enthalpy_j_kg(dry_bulb, ratio)) + heat / air
+    def surplus(exit_degc):
+        exit_ratio = saturation_humidity_ratio(exit_degc, pressure)
+        return float(enthalpy_j_kg(exit_degc, exit_ratio)) - goal
 
-        def surplus(exit_degc, goal=goal):
-            exit_ratio = saturation_humidity_ratio(exit_degc, 101_325.0)
-            return float(enthalpy_j_kg(exit_degc, exit_ratio)) - goal
-
-        exit_degc = find_root(surplus, 0.0, 80.0)
-        gained = air * (float(saturation_humidity_ratio(exit_degc, 101_325.0)) - ratio)
-        assert water.evaporation_kg_s == pytest.approx(gained, rel=0.12)
+    exit_degc = find_root(surplus, -20.0, 80.0)
+    gained = air * (float(saturation_humidity_ratio(exit_degc, pressure)) - ratio)
+    assert water.evaporation_kg_s == pytest.approx(gained, rel=0.015)
+    idle = tower_water(DESIGN, state, 0.0, dry_bulb, ratio, pressure)
+    assert idle.evaporation_kg_s == idle.drift_kg_s == idle.blowdown_kg_s == 0.0
 
 
 def test_a_row_alone_equals_the_row_of_a_batch():

@@ -137,6 +137,17 @@ def test_air_saturated_at_its_wet_bulb_keeps_its_energy(dry_bulb, humidity, pres
     assert wet_bulb >= air.dew_point_degc(ratio, pressure_pa) - 2e-3
 
 
+@pytest.mark.parametrize(("pressure_pa", "within_k"), [(101_325.0, 0.08), (80_000.0, 0.7)])
+def test_saturated_air_of_an_enthalpy(pressure_pa, within_k):
+    degc = np.linspace(-25.0, 50.0, 301)
+    ratio = air.saturation_humidity_ratio(degc, pressure_pa)
+    enthalpy = air.enthalpy_j_kg(degc, ratio)
+    found_degc, found_ratio = air.saturated_air(enthalpy, pressure_pa)
+    np.testing.assert_allclose(found_degc, degc, atol=within_k)
+    np.testing.assert_allclose(air.enthalpy_j_kg(found_degc, found_ratio), enthalpy, rtol=1e-12)
+    assert (np.diff(found_ratio) > 0.0).all()
+
+
 def test_a_batch_gives_the_bits_of_its_rows_taken_alone():
     generator = np.random.default_rng(0)
     temperature = generator.uniform(-30.0, 50.0, 33)
