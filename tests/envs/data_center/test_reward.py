@@ -22,12 +22,28 @@ def test_excursions_count_both_sides_of_both_ranges():
 
 
 def test_energy_and_penalties_add_up():
-    settings = RewardSettings(recommended_penalty_per_k=0.1, allowable_penalty_per_k=2.0)
+    settings = RewardSettings(
+        recommended_penalty=0.0, recommended_penalty_per_k=0.1, allowable_penalty_per_k=2.0
+    )
     outside = excursions(np.array([25.0, 28.0, 33.0]), settings.allowable_degc)
     rewards = reward(settings, np.array([1.2, 1.2, 1.0]), outside)
     np.testing.assert_allclose(rewards, [-1.2, -1.3, -1.0 - 0.6 - 2.0])
     off = reward(settings, np.array([1.2, 1.2, 1.0]), outside, np.array([0.5, 0.0, 1.0]))
     np.testing.assert_allclose(off, [-6.2, -1.3, -13.6])
+
+
+def test_being_outside_costs_at_once_and_with_a_margin_before():
+    inlets = np.array([18.2, 25.0, 26.8, 27.0, 27.5])
+    outside = excursions(inlets, RewardSettings().allowable_degc)
+    strict = RewardSettings(recommended_penalty=0.3, recommended_penalty_per_k=0.1)
+    np.testing.assert_allclose(
+        reward(strict, np.zeros(5), outside), [0.0, 0.0, 0.0, 0.0, -0.3 - 0.05]
+    )
+    careful = RewardSettings(
+        recommended_penalty=0.3, recommended_penalty_per_k=0.1, margin_k=0.5, scale=2.0
+    )
+    paid = [0.3 + 0.03, 0.0, 0.3 + 0.03, 0.3 + 0.05, 0.3 + 0.1]
+    np.testing.assert_allclose(reward(careful, np.ones(5), outside), -2.0 * (1.0 + np.array(paid)))
 
 
 def test_prices_follow_the_clock_and_carbon_is_added():
@@ -49,6 +65,8 @@ def test_prices_follow_the_clock_and_carbon_is_added():
         ({"price_per_kwh": 0.0}, "energy must cost"),
         ({"inlet_class": "B"}, "'B': there are A1, A2, A3, A4"),
         ({"recommended_penalty_per_k": -1.0}, "recommended_penalty_per_k is -1.0"),
+        ({"margin_k": 5.0}, "margin_k is 5.0"),
+        ({"scale": 0.0}, "scale is 0.0"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):
@@ -70,6 +88,7 @@ def test_the_environment_pays_for_the_whole_facility():
     assert outside.recommended_k[1] > 0.0
     # 50 kW are rated; the price cancels where it is constant.
     paid = quantities["facility_power_w"] / 50e3
+    paid = paid + 0.1 * (outside.recommended_k > 0.0)
     paid = paid + 0.1 * outside.recommended_k + 1.0 * outside.allowable_k
     np.testing.assert_allclose(rewards, -paid, rtol=1e-12)
     cost = quantities["facility_power_w"] * (300.0 / 3.6e6) * 0.10
