@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from rlkit_envs.data_center.actions import ActuatorRanges, StartingActions
 from rlkit_envs.data_center.design import DataCenterDesign
@@ -24,7 +25,7 @@ from rlkit_envs.data_center.psychrometrics import Array
 from rlkit_envs.data_center.reward import RewardSettings
 from rlkit_envs.data_center.sensors import SensorSettings
 from rlkit_envs.data_center.synthetic_weather import CLIMATES, Climate, synthetic
-from rlkit_envs.data_center.weather import STEPS_PER_YEAR, Weather
+from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weather
 from rlkit_envs.data_center.weather_files import read_epw, tmy3
 
 PAIRINGS = ("random", "in_turn")
@@ -160,6 +161,8 @@ class Outdoors:
         self.wet_bulb_degc = _end_to_end([weather.wet_bulb_degc for weather in weathers])
         self._pressure_pa = _end_to_end([weather.pressure_pa for weather in weathers])
         self.utilisation = _end_to_end(loads)
+        self.peak_utilisation = _end_to_end([_day_before(load) for load in loads])
+        """Highest utilisation of the 24 hours before each step."""
 
     def air(self, index: NDArray[np.int64]) -> OutdoorAir:
         """Outdoor air at `index`."""
@@ -197,6 +200,14 @@ def _checked_load(load: Array) -> Array:
     if wrong.size:
         raise ValueError(f"load[{wrong[0]}] is {values[wrong[0]]:g}: it must be from 0 to 1")
     return values
+
+
+def _day_before(load: Array) -> Array:
+    """Highest value of the day before each step; the year's end comes before its beginning."""
+    up_to = maximum_filter1d(
+        load, STEPS_PER_DAY, mode="wrap", origin=(STEPS_PER_DAY - 1) // 2
+    )
+    return np.roll(up_to, 1)
 
 
 def _end_to_end(years: Sequence[Array]) -> Array:

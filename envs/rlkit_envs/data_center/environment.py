@@ -359,6 +359,7 @@ class DataCenterEnvs(VectorEnv):
             self.outdoors,
             episodes.time,
             episodes.weather_start,
+            episodes.load_start,
             episodes.age,
             episodes.noise_keys,
         )

@@ -19,6 +19,7 @@ from rlkit_envs.data_center.sensors import (
     CLOCK_SENSORS,
     OFF_SCALE,
     OUTDOOR_SENSORS,
+    PEAK_SENSOR,
     Reading,
     Sensor,
     SensorSettings,
@@ -76,6 +77,7 @@ class ObservationModel:
         self.sensors = (
             *self.instruments,
             *CLOCK_SENSORS,
+            PEAK_SENSOR,
             *forecast_sensors(settings.forecast_hours),
             *([cost_sensor(mean_cost)] if varies else []),
         )
@@ -141,25 +143,28 @@ class ObservationModel:
         outdoors: Outdoors,
         time: NDArray[np.int64],
         weather_start: NDArray[np.int64],
+        load_start: NDArray[np.int64],
         age: NDArray[np.int64],
         noise_keys: NDArray[np.uint64],
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(num_envs, sensors) scaled observation, and how many sensors of each row are off scale.
 
         shown: (instruments, num_envs) indicated, after any delay. time: step of the year that comes
-        next. weather_start: where the weather of each row begins in `outdoors`. age: steps since
-        the episode's beginning, which with noise_keys makes the noise.
+        next. weather_start, load_start: where the weather and load of each row begin in `outdoors`.
+        age: steps since the episode's beginning, which with noise_keys makes the noise.
         """
         rows, hours = len(self.instruments), len(self._ahead)
         values = np.empty((len(self.sensors), len(time)))
         values[:rows] = shown
         clock = rows + len(CLOCK_SENSORS)
         self._clock.take(time, axis=1, out=values[rows:clock], mode="clip")
+        outdoors.peak_utilisation.take(load_start + time, out=values[clock], mode="clip")
         if hours:
             ahead = time + self._ahead
             ahead[ahead >= STEPS_PER_YEAR] -= STEPS_PER_YEAR
             ahead += weather_start
-            first, second = values[clock : clock + hours], values[clock + hours : clock + 2 * hours]
+            forecast = values[clock + 1 : clock + 1 + 2 * hours]
+            first, second = forecast[:hours], forecast[hours:]
             outdoors.dry_bulb_degc.take(ahead, out=first, mode="clip")
             outdoors.wet_bulb_degc.take(ahead, out=second, mode="clip")
         if self._cost_per_kwh is not None:

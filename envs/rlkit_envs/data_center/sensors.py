@@ -232,6 +232,11 @@ CLOCK_SENSORS = tuple(
     for wave in ("sine", "cosine")
 )
 
+PEAK_SENSOR = Sensor(
+    "peak_utilisation", "highest of the last 24 hours, as a maximum-demand meter keeps it", 0.0, 1.0
+)
+"""Tells loads that burst from calm ones, which the present utilisation does not."""
+
 
 def forecast_sensors(hours: tuple[float, ...]) -> tuple[Sensor, ...]:
     """Dry bulb at each time ahead, then wet bulb at each."""

@@ -6,6 +6,7 @@ import pytest
 from rlkit_envs.data_center.environment import DataCenterEnvs
 from rlkit_envs.data_center.presets import PRESETS
 from rlkit_envs.data_center.sensors import SensorSettings, plant_sensors, sensor_noise
+from rlkit_envs.data_center.weather import STEPS_PER_YEAR
 
 
 def names_of(envs):
@@ -56,6 +57,22 @@ def test_readings_are_observations_in_the_units_of_their_sensors():
     assert top["outdoor_dry_bulb_degc"][0] == pytest.approx(12.5 + 3.0 * 32.5)
     with pytest.raises(ValueError, match=rf"\(2,\), not \(rows, {len(envs.sensors)}\)"):
         envs.readings(np.zeros(2))
+
+
+def test_the_peak_is_that_of_the_day_before_even_of_the_year_before():
+    load = np.full(STEPS_PER_YEAR, 0.2)
+    load[[100, STEPS_PER_YEAR - 200]] = 0.9, 0.6
+    envs = DataCenterEnvs(1, site="small_room", start_day=0.0, load=load)
+    peak = names_of(envs).index("peak_utilisation")
+    observation, _ = envs.reset(seed=0)
+    seen = [observation[0, peak]]
+    for _ in range(400):
+        seen.append(envs.step(np.zeros((1, 2)))[0][0, peak])
+    # Step 88 is the last whose day before holds the one of 200 steps before the year's end.
+    assert seen[0] == seen[88] == pytest.approx(2 * 0.6 - 1)
+    assert seen[89] == seen[100] == pytest.approx(2 * 0.2 - 1)
+    assert seen[101] == seen[388] == pytest.approx(2 * 0.9 - 1)
+    assert seen[389] == pytest.approx(2 * 0.2 - 1)
 
 
 def test_a_forecast_is_the_weather_to_come_even_into_the_next_year():
