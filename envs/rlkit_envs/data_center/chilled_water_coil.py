@@ -1,8 +1,9 @@
 """A chilled-water coil with its valve: cross flow, condensation, fouling, a stuck valve.
 
 Effectiveness and number of transfer units (Incropera and DeWitt; EnergyPlus Engineering Reference,
-heat exchangers), conductances after Wetter (LBNL-42355, 1999), condensation by the apparatus dew
-point. The valve's position is the water flow that meets a temperature, solved by Newton's method.
+heat exchangers), conductances after Wetter (LBNL-42355, 1999), condensation where the surface is
+below the dew point (coil_condensation.py). The valve's position is the water flow that meets a
+temperature, solved by Newton's method.
 """
 
 import math
@@ -12,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.coil_condensation import WetSurface, condense
 from rlkit_envs.data_center.psychrometrics import (
     VAPORISATION_J_KG,
     VAPOUR_SPECIFIC_HEAT_J_KG_K,
     WATER_SPECIFIC_HEAT_J_KG_K,
     Array,
     Quantity,
+    dew_point_degc,
     saturation_humidity_ratio,
     specific_heat_j_kg_k,
 )
@@ -164,78 +167,68 @@ def operate_coil(
     the effectiveness wanted within 1e-5 (where that is below 0.999, and without a start). A valve
     that is not stuck never warms air.
 
-    Condensation: the surface is taken to have one temperature, the apparatus dew point, where the
-    share of air that touches it, 1 - BF = 1 - exp(-NTU of the air side), would take the rest along.
-    Touching air leaves saturated if it was wetter. A wet coil is a dry one whose air has the heat
-    capacity, and the conductance on its side, of sensible and latent heat together (as in the
-    EnergyPlus Engineering Reference, coils: detailed cooling coil, wet part).
+    Condensation: on the part of the surface below the dew point (`coil_condensation.condense`);
+    within 1e-3 of the heat, the search for it is cut short (mean of any air and water: 5e-5). A wet
+    coil is a dry one whose air has the heat capacity, and the conductance on its side, of
+    sensible and latent heat together (as in the EnergyPlus Engineering Reference, coils: detailed
+    cooling coil, wet part).
     """
     air_degc, target_degc = np.asarray(air_degc), np.asarray(target_degc)
     stuck = ~np.isnan(stuck_valve_ratio)
     most_ratio = np.where(stuck, stuck_valve_ratio, available_water_ratio)
     most_ratio = np.minimum(most_ratio, available_water_ratio)
     drop = air_degc - water_degc
-    wanted = air_degc - target_degc
     relative_air = np.asarray(air_kg_s) / design.rated_air_kg_s
     able = (most_ratio > _LEAST_FLOW_RATIO) & (relative_air > _LEAST_FLOW_RATIO)
-    able &= stuck | ((drop > 0.0) & (wanted > _LEAST_EFFECTIVENESS * drop))
+    able &= stuck | ((drop > 0.0) & (air_degc - target_degc > _LEAST_EFFECTIVENESS * drop))
     most_ratio = np.maximum(most_ratio, _LEAST_FLOW_RATIO)
     drop = np.where(drop == 0.0, _LEAST_DROP_K, drop)
 
     relative_air = np.maximum(relative_air, _LEAST_FLOW_RATIO)
-    specific_heat = specific_heat_j_kg_k(humidity_ratio)
     flow = relative_air * design.rated_air_kg_s
-    capacity = flow * specific_heat
+    capacity = flow * specific_heat_j_kg_k(humidity_ratio)
     conductance = design.rated_conductance_w_k * (1.0 - 0.45 * np.asarray(fouling))
     air_resistance = design.air_resistance_share * relative_air**-_AIR_EXPONENT
-    touching = -np.expm1(-conductance / (air_resistance * capacity))
-
-    valve = _ValveCurve(design, conductance, air_resistance, capacity)
-    effectiveness, growth = valve.at(most_ratio)
-    coldest = air_degc - effectiveness * drop
-    leaving = np.where(stuck, coldest, np.maximum(coldest, target_degc))
-    leaving = np.where(able, leaving, air_degc)
-    surface = air_degc - (air_degc - leaving) / touching
-    condensed = _condensed(humidity_ratio, surface, pressure_pa, touching)
-    wet = condensed > 0.0
-    wet &= able
-    condensed = np.where(wet, condensed, 0.0)
-    if wet.any():  # dry rows come out of this as they went in
-        # Condensate leaves less cooling to the air, and warmer air leaves less condensate: the
-        # leaving temperature that agrees with itself, by the secant method.
-        driest, previous, missed = leaving, leaving, np.zeros_like(leaving)
-        for step in range(_CONDENSATION_STEPS):
-            latent = condensed * condensation_j_kg(leaving, surface)
-            sensible = np.where(wet, specific_heat * (air_degc - leaving), 1.0)
-            total_ratio = 1.0 + latent / sensible
-            valve = _ValveCurve(design, conductance, air_resistance, capacity, total_ratio)
-            effectiveness, growth = valve.at(most_ratio)
-            coldest = air_degc - effectiveness * drop
-            met = np.where(stuck, coldest, np.maximum(coldest, target_degc))
-            last_missed, missed = missed, met - leaving
-            change = missed - last_missed
-            steep = wet & (step > 0) & (np.abs(change) > _LEAST_DROP_K)
-            gain = np.where(steep, (previous - leaving) / np.where(steep, change, 1.0), 0.5)
-            previous = leaving
-            step_to = np.maximum(leaving + gain * missed, driest)
-            leaving = np.where(wet, np.minimum(step_to, air_degc - _LEAST_DROP_K), leaving)
-            surface = air_degc - (air_degc - leaving) / touching
-            fresh = _condensed(humidity_ratio, surface, pressure_pa, touching)
-            condensed = np.where(wet, fresh, 0.0)
-
-    controlled = able & ~stuck & (coldest <= target_degc)
-    leaving = np.where(controlled, target_degc, leaving)
-    wanted = np.where(controlled, wanted / drop, effectiveness)
-    wanted = np.minimum(np.maximum(wanted, _LEAST_EFFECTIVENESS), effectiveness)
+    air = _Air(
+        air_degc, target_degc, drop, stuck, most_ratio, conductance, air_resistance, capacity
+    )
     if start_water_ratio is None:
-        start, steps = valve.start(wanted, most_ratio, effectiveness, growth), _NEWTON_STEPS
+        start, steps = None, _NEWTON_STEPS
     else:
         start = most_ratio / np.maximum(start_water_ratio, _LEAST_FLOW_RATIO)
         steps = _NEWTON_STEPS_FROM_START
-    water_ratio = valve.water_ratio(wanted, most_ratio, start, steps)
-    water_ratio = np.where(controlled, water_ratio, most_ratio)
-    water_ratio = np.where(able, water_ratio, 0.0)
+    met = _meet(design, air, 1.0, start, steps)
 
+    water_share = _water_share(design, air, met)
+    surface = water_degc + water_share * (met.leaving_degc - water_degc)
+    wet = able & (humidity_ratio > saturation_humidity_ratio(surface, pressure_pa))
+    condensed, bypass = np.zeros_like(surface), np.ones_like(surface)
+    if wet.any():  # each row gives the same with or without the others
+        rows = np.flatnonzero(wet)
+
+        def taken(values: Quantity) -> Array:
+            return np.broadcast_to(values, wet.shape).ravel()[rows]
+
+        damp, met_damp = _condense(
+            design,
+            _Air(*map(taken, air)),
+            _Met(*map(taken, met)),
+            *map(taken, (humidity_ratio, pressure_pa, water_degc, surface)),
+        )
+
+        def replaced(values: Array, others: Array) -> Array:
+            result = np.broadcast_to(values, wet.shape).flatten()
+            result[rows] = others
+            return result.reshape(wet.shape)
+
+        met = _Met(*map(replaced, met, met_damp))
+        condensed = replaced(condensed, damp.condensed)
+        surface = replaced(surface, damp.condensate_degc)
+        bypass = replaced(bypass, damp.bypass)
+
+    controlled = able & met.controlled
+    leaving = np.where(able, met.leaving_degc, air_degc)
+    water_ratio = np.where(able, met.water_ratio, 0.0)
     sensible_heat = np.where(able, capacity * (air_degc - leaving), 0.0)
     condensate = condensed * flow
     heat = sensible_heat + condensate * condensation_j_kg(leaving, surface)
@@ -252,10 +245,116 @@ def operate_coil(
         water_kg_s=water,
         water_return_degc=water_degc + heat / water_capacity,
         saturated=leaving > target_degc,
-        air_slope=np.where(controlled, 0.0, np.where(able, 1.0 - effectiveness, 1.0)),
+        air_slope=np.where(controlled, 0.0, np.where(able, 1.0 - met.effectiveness, 1.0)),
         water_slope_w_k=np.where(able & ~controlled, heat / drop, 0.0),
-        humidity_slope=np.where(condensed > 0.0, 1.0 - touching, 1.0),
+        humidity_slope=bypass,
     )
+
+
+class _Air(NamedTuple):
+    """What a coil has to work with."""
+
+    air_degc: Array
+    target_degc: Array
+    drop_k: Array
+    """Entering air over entering water, not 0."""
+    stuck: NDArray[np.bool_]
+    most_ratio: Array
+    """Water flow with the valve as open as it can be."""
+    conductance_w_k: Array
+    air_resistance: Array
+    """Share of 1 / conductance."""
+    capacity_w_k: Array
+    """Heat capacity flow of the dry air."""
+
+
+class _Met(NamedTuple):
+    """How near a coil comes to its target."""
+
+    leaving_degc: Array
+    water_ratio: Array
+    effectiveness: Array
+    """With the valve as open as it can be."""
+    controlled: NDArray[np.bool_]
+    """Whether the valve need not be that open."""
+
+
+def _meet(
+    design: CoilDesign,
+    air: _Air,
+    total_heat_ratio: Array | float,
+    start: Array | None,
+    newton_steps: int,
+) -> _Met:
+    """Leaving air and valve, with heat that is sensible and latent in the ratio given."""
+    valve = _ValveCurve(design, air, total_heat_ratio)
+    effectiveness, growth = valve.at(air.most_ratio)
+    coldest = air.air_degc - effectiveness * air.drop_k
+    controlled = ~air.stuck & (coldest <= air.target_degc)
+    wanted = np.where(controlled, (air.air_degc - air.target_degc) / air.drop_k, effectiveness)
+    wanted = np.minimum(np.maximum(wanted, _LEAST_EFFECTIVENESS), effectiveness)
+    if start is None:
+        start = valve.start(wanted, air.most_ratio, effectiveness, growth)
+    water_ratio = valve.water_ratio(wanted, air.most_ratio, start, newton_steps)
+    return _Met(
+        np.where(controlled, air.target_degc, coldest),
+        np.where(controlled, water_ratio, air.most_ratio),
+        effectiveness,
+        controlled,
+    )
+
+
+def _water_share(design: CoilDesign, air: _Air, met: _Met) -> Array:
+    """Share of the water's side in the resistance of the dry coil at its valve."""
+    water_resistance = (1.0 - design.air_resistance_share) * met.water_ratio**-_WATER_EXPONENT
+    return water_resistance / (water_resistance + air.air_resistance)
+
+
+def _condense(
+    design: CoilDesign,
+    air: _Air,
+    met: _Met,
+    humidity_ratio: Array,
+    pressure_pa: Array,
+    water_degc: Array,
+    surface_degc: Array,
+) -> tuple[WetSurface, _Met]:
+    """A coil that condenses, from the dry one: its condensation and what it meets then.
+
+    Condensate takes cooling from the air or opens the valve, which changes the condensate: the
+    ratio of total to sensible heat that agrees with itself, by the secant method.
+    """
+    dew_point = dew_point_degc(humidity_ratio, pressure_pa)
+    specific_heat = specific_heat_j_kg_k(humidity_ratio)
+    transfer_units = air.conductance_w_k / (air.air_resistance * air.capacity_w_k)
+    ratio = previous = missed = np.ones_like(dew_point)
+    surface = WetSurface(surface_degc, surface_degc, surface_degc, surface_degc)
+    for step in range(_CONDENSATION_STEPS + 1):
+        if step:
+            met = _meet(design, air, ratio, air.most_ratio / met.water_ratio, 1)
+        cooled = air.air_degc - met.leaving_degc
+        water_w_k = met.water_ratio * (design.rated_water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
+        surface = condense(
+            humidity_ratio,
+            dew_point,
+            pressure_pa,
+            water_share=_water_share(design, air, met),
+            transfer_units=transfer_units,
+            entering_degc=air.air_degc,
+            leaving_degc=met.leaving_degc,
+            water_degc=water_degc,
+            returning_degc=water_degc + ratio * cooled * air.capacity_w_k / water_w_k,
+            outlet_degc=surface.outlet_degc,
+        )
+        latent = surface.condensed * condensation_j_kg(met.leaving_degc, surface.condensate_degc)
+        found = 1.0 + latent / np.maximum(specific_heat * cooled, 1e-9)
+        last_missed, missed = missed, found - ratio
+        change = last_missed - missed
+        steep = (np.abs(change) > 1e-12) & (step > 0)
+        gain = np.where(steep, (ratio - previous) / np.where(steep, change, 1.0), 0.7)
+        gain = np.minimum(np.maximum(gain, 0.1), 4.0)
+        previous, ratio = ratio, np.maximum(ratio + gain * missed, 1.0)
+    return surface, met
 
 
 class _ValveCurve:
@@ -264,16 +363,14 @@ class _ValveCurve:
     def __init__(
         self,
         design: CoilDesign,
-        conductance_w_k: Array,
-        air_resistance: Array,
-        capacity_w_k: Array,
-        total_heat_ratio: Array | float = 1.0,
+        air: _Air,
+        total_heat_ratio: Array | float,
     ) -> None:
         """Resistances are shares of 1 / conductance; capacity is the air's heat capacity flow."""
-        capacity = capacity_w_k * total_heat_ratio
-        self.air_resistance = air_resistance / total_heat_ratio
+        capacity = air.capacity_w_k * total_heat_ratio
+        self.air_resistance = air.air_resistance / total_heat_ratio
         self.water_resistance = 1.0 - design.air_resistance_share
-        self.transfer_units = conductance_w_k / capacity
+        self.transfer_units = air.conductance_w_k / capacity
         self.capacity_ratio = design.rated_water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K / capacity
 
     def at(self, water_ratio: Array) -> tuple[Array, Array]:
@@ -333,11 +430,3 @@ class _ValveCurve:
             throttling = throttling * (1.0 - missed / np.maximum(growth, _LEAST_GROWTH))
             throttling = np.minimum(np.maximum(throttling, 1.0), limit)
         return most_ratio / throttling
-
-
-def _condensed(
-    humidity_ratio: Quantity, surface_degc: Array, pressure_pa: Quantity, touching: Array
-) -> Array:
-    """Water that air loses at a surface, kg per kg of dry air, 0 or more."""
-    excess = humidity_ratio - saturation_humidity_ratio(surface_degc, pressure_pa)
-    return touching * np.maximum(excess, 0.0)

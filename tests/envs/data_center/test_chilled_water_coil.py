@@ -13,7 +13,9 @@ from rlkit_envs.data_center.chilled_water_coil import (
     operate_coil,
     size_coil,
 )
+from rlkit_envs.data_center.coil_condensation import condense
 from rlkit_envs.data_center.psychrometrics import (
+    dew_point_degc,
     enthalpy_j_kg,
     saturation_humidity_ratio,
 )
@@ -176,26 +178,50 @@ def test_air_water_and_condensate_balance(
         assert low - 1e-9 <= coil.water_return_degc <= high + 1e-9
 
 
-def test_condensation_by_the_apparatus_dew_point() -> None:
+def test_a_wet_coil_finds_its_valve_and_its_condensate() -> None:
     coil = operate(humidity_ratio=0.014, water_degc=6.0, target_degc=16.0)
-    # Clean conductance of the air's side over its heat capacity flow.
-    air_side = DESIGN.rated_conductance_w_k * 4.3 / 3.3 * (60 / 80) ** 0.8
-    specific_heat = 1004.84 + 1858.95 * 0.014
-    bypass = math.exp(-air_side / (60 * specific_heat))
-    surface = 32.0 - (32.0 - 16.0) / (1 - bypass)
-    assert coil.condensate_degc == pytest.approx(surface, rel=1e-12)
-    saturated = saturation_humidity_ratio(surface, PRESSURE_PA)
-    leaving = bypass * 0.014 + (1 - bypass) * saturated
-    assert coil.humidity_ratio == pytest.approx(leaving, rel=1e-12)
-    assert coil.humidity_slope == pytest.approx(bypass, rel=1e-12)
     assert coil.air_degc == 16.0
     # The valve passes what carries off latent heat too.
     wet = float(coil.heat_w / coil.sensible_heat_w)
     assert wet > 1.2
-    effectiveness = slow_effectiveness(
-        DESIGN, 60.0, 60.0 * specific_heat, float(coil.water_ratio), wet
-    )
-    assert effectiveness == pytest.approx(16 / 26, abs=1e-6)
+    specific_heat = 1004.84 + 1858.95 * 0.014
+    water_ratio = float(coil.water_ratio)
+    effectiveness = slow_effectiveness(DESIGN, 60.0, 60.0 * specific_heat, water_ratio, wet)
+    assert effectiveness == pytest.approx(16 / 26, abs=1e-5)
+    # The air condenses what it does on a surface between these temperatures of air and water.
+    air_resistance = (3.3 / 4.3) * (60 / 80) ** -0.8
+    water_resistance = (1.0 / 4.3) * water_ratio**-0.85
+    ratio, pressure = np.array([0.014]), np.array([PRESSURE_PA])
+    surface = {"outlet_degc": np.array([10.0])}
+    for _ in range(9):
+        found = condense(
+            ratio,
+            dew_point_degc(ratio, pressure),
+            pressure,
+            water_share=np.array([water_resistance / (water_resistance + air_resistance)]),
+            transfer_units=np.array(
+                [DESIGN.rated_conductance_w_k / air_resistance / (60.0 * specific_heat)]
+            ),
+            entering_degc=np.array([32.0]),
+            leaving_degc=np.array([16.0]),
+            water_degc=np.array([6.0]),
+            returning_degc=np.array([float(coil.water_return_degc)]),
+            **surface,
+        )
+        surface["outlet_degc"] = found.outlet_degc
+    assert coil.condensate_kg_s == pytest.approx(60.0 * found.condensed[0], rel=1e-3)
+    assert coil.condensate_degc == pytest.approx(found.condensate_degc[0], abs=0.01)
+    assert coil.humidity_slope == pytest.approx(found.bypass[0], rel=1e-3)
+
+
+def test_a_coil_is_wet_at_its_cold_end_alone() -> None:
+    """Water of 10 degC dries air of a dew point far below the mean surface's temperature."""
+    coil = operate(humidity_ratio=np.array([0.0085, 0.0115]), water_degc=10.0, target_degc=20.5)
+    # The air's side, mean: 32 less (32 - 20.5) over what touches it is 18 degC or so.
+    assert coil.condensate_kg_s[0] == 0.0
+    assert 0.0 < coil.condensate_kg_s[1] < 0.05
+    assert 0.5 < coil.humidity_slope[1] < 1.0
+    assert coil.condensate_degc[1] < dew_point_degc(0.0115, PRESSURE_PA) < 16.2
 
 
 @pytest.mark.parametrize("humidity", [0.0105, 0.012, 0.016, 0.024])
@@ -206,7 +232,7 @@ def test_a_wet_coil_at_its_limit_agrees_with_itself(humidity: float, air_kg_s: f
     wet = float(coil.heat_w / coil.sensible_heat_w)
     capacity = air_kg_s * (1004.84 + 1858.95 * humidity)
     effectiveness = slow_effectiveness(DESIGN, air_kg_s, capacity, 1.0, wet)
-    assert (32.0 - coil.air_degc) / 27.0 == pytest.approx(effectiveness, abs=1e-5)
+    assert (32.0 - coil.air_degc) / 27.0 == pytest.approx(effectiveness, abs=2e-5)
     dry = operate(humidity_ratio=0.0, air_kg_s=air_kg_s, water_degc=5.0, target_degc=-5.0)
     assert coil.air_degc > dry.air_degc
 
