@@ -122,6 +122,24 @@ def humidity_ratio_from_dew_point(dew_point_degc: Quantity, pressure_pa: Quantit
     return saturation_humidity_ratio(dew_point_degc, pressure_pa)
 
 
+def humidity_ratio_from_wet_bulb(
+    dry_bulb_degc: Quantity, wet_bulb_degc: Quantity, pressure_pa: Quantity
+) -> Array:
+    """Humidity ratio of air with that wet bulb, the inverse of `wet_bulb_degc`; at least 0.
+
+    ASHRAE Fundamentals 2021, chapter 1, equations 33 and 35 (over ice below 0 degC), with this
+    module's enthalpies.
+    """
+    wet = _array(wet_bulb_degc)
+    over_ice = ICE_ENTHALPY_J_KG + ICE_SPECIFIC_HEAT_J_KG_K * wet
+    liquid = np.where(wet < 0.0, over_ice, WATER_SPECIFIC_HEAT_J_KG_K * wet)
+    saturated = saturation_humidity_ratio(wet, pressure_pa)
+    dry_part = enthalpy_j_kg(wet, saturated) - saturated * liquid
+    dry_part -= AIR_SPECIFIC_HEAT_J_KG_K * _array(dry_bulb_degc)
+    vapour = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * _array(dry_bulb_degc) - liquid
+    return np.maximum(dry_part / vapour, 0.0)
+
+
 def vapour_pressure_pa(humidity_ratio: Quantity, pressure_pa: Quantity) -> Array:
     """Partial pressure of the water vapour in moist air (ASHRAE 2021, chapter 1, equation 36)."""
     ratio = _array(humidity_ratio)

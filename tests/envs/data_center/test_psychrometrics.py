@@ -102,6 +102,15 @@ def test_wet_bulb_worked_from_the_handbooks_equations(dry_bulb, wet_bulb, ratio)
     assert found == pytest.approx(wet_bulb, abs=0.01)
 
 
+def test_humidity_ratio_is_told_by_dry_and_wet_bulb():
+    dry_bulb, relative = np.meshgrid(np.linspace(-25.0, 45.0, 36), [0.1, 0.5, 0.95])
+    ratio = air.humidity_ratio_from_relative(dry_bulb, relative, 95_461.0)
+    wet_bulb = air.wet_bulb_degc(dry_bulb, ratio, 95_461.0)
+    found = air.humidity_ratio_from_wet_bulb(dry_bulb, wet_bulb, 95_461.0)
+    np.testing.assert_allclose(found, ratio, rtol=1e-6, atol=1e-9)
+    assert air.humidity_ratio_from_wet_bulb(40.0, 5.0, 95_461.0) == 0.0  # no air is as dry
+
+
 def test_the_handbooks_example():
     # ASHRAE Fundamentals, chapter 1, example 1: 40 degC and a wet bulb of 20 degC, off the chart.
     ratio = 0.0065
