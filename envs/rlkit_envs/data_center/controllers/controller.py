@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,4 +41,16 @@ class Controller(Protocol):
 
     def act(self, observed: Observed) -> PlantActions:
         """Set points of the step to come; every entry (rows,), the economiser's int64."""
+        ...
+
+
+@runtime_checkable
+class TrackingController(Controller, Protocol):
+    """One that takes over from others without a jump."""
+
+    def track(self, actions: PlantActions, rows: NDArray[np.bool_] | None = None) -> None:
+        """Someone else set `actions` in the last step, in all rows or where `rows` says so.
+
+        The next `act` there begins at these set points and moves on from them.
+        """
         ...
