@@ -17,7 +17,8 @@ from scipy.ndimage import maximum_filter1d
 
 from rlkit_envs.data_center.actions import ActuatorRanges, StartingActions
 from rlkit_envs.data_center.design import DataCenterDesign
-from rlkit_envs.data_center.faults import Fault
+from rlkit_envs.data_center.energyplus.signals import LEAST_AIR_FLOW_RATIO
+from rlkit_envs.data_center.faults import SENSOR_KINDS, Fault
 from rlkit_envs.data_center.load_traces import LOADS, Load, make_load
 from rlkit_envs.data_center.plant_state import OutdoorAir
 from rlkit_envs.data_center.presets import PRESETS
@@ -29,6 +30,7 @@ from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weathe
 from rlkit_envs.data_center.weather_files import read_epw, tmy3
 
 PAIRINGS = ("random", "in_turn")
+ENGINES = ("plant", "energyplus")
 
 _LOAD_STREAM = 1
 """Keeps the random numbers of load and weather apart where both have the same seed."""
@@ -40,6 +42,11 @@ class DataCenterConfig:
 
     site: str | DataCenterDesign = "chilled_water_hall"
     """A name in `presets.PRESETS`, or a design."""
+    engine: str = "plant"
+    """What computes the site: `plant`, which is ours, or `energyplus`, one process of about 200 MB
+    an environment (needs the extra `energyplus`). EnergyPlus takes sites with chilled water and a
+    plate exchanger, no faults but those of sensors, and air flows from 0.05; nobody can save its
+    state."""
     weather: str | Climate | Weather | tuple[str | Climate | Weather, ...] = "mixed_humid"
     """One or several years: a climate's name or statistics (synthetic), `tmy3:` with a place's name
     (needs the extra `energyplus`), the path of an .epw file, or a `Weather`."""
@@ -95,10 +102,12 @@ class DataCenterConfig:
             for seed in _several(getattr(self, name)):
                 if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
                     raise ValueError(f"DataCenterConfig.{name} {seed!r} must be a number from 0 on")
-        if self.pairing not in PAIRINGS:
-            raise ValueError(
-                f"DataCenterConfig.pairing is {self.pairing!r}: there are {', '.join(PAIRINGS)}"
-            )
+        for name, choice in (("pairing", PAIRINGS), ("engine", ENGINES)):
+            if getattr(self, name) not in choice:
+                raise ValueError(
+                    f"DataCenterConfig.{name} is {getattr(self, name)!r}: "
+                    f"there are {', '.join(choice)}"
+                )
         days = self.episode_days
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 365:
             raise ValueError(f"DataCenterConfig.episode_days is {days!r}: 1 to 365 would fit")
@@ -108,6 +117,8 @@ class DataCenterConfig:
             )
         if self.levels is not None and not self.discrete:
             raise ValueError("DataCenterConfig.levels are given, but discrete is False")
+        if self.engine == "energyplus":
+            self._check_energyplus()
 
     def design(self) -> DataCenterDesign:
         """The site."""
@@ -147,6 +158,25 @@ class DataCenterConfig:
             kind = given if isinstance(given, str) else type(given).__name__
             names += [f"{kind} {seed}" for seed in _several(self.load_seed)]
         return tuple(names)
+
+    def _check_energyplus(self) -> None:
+        for fault in self.faults:
+            if fault.kind not in SENSOR_KINDS:
+                raise ValueError(
+                    f"the fault {fault.kind!r} needs engine='plant': EnergyPlus has none but "
+                    f"{' and '.join(SENSOR_KINDS)}"
+                )
+        flows = {"start.air_flow_ratio": self.start.air_flow_ratio}
+        if not self.discrete:
+            flows["ranges.air_flow_ratio"] = self.ranges.air_flow_ratio[0]
+        elif self.levels is not None and self.levels.get("air_flow_ratio"):
+            flows["levels of air_flow_ratio"] = min(map(float, self.levels["air_flow_ratio"]))
+        for name, least in flows.items():
+            if least < LEAST_AIR_FLOW_RATIO:
+                raise ValueError(
+                    f"DataCenterConfig.{name}: {least:g} is less than EnergyPlus's fans take, "
+                    f"which is {LEAST_AIR_FLOW_RATIO:g}; raise it, or take engine='plant'"
+                )
 
 
 class Outdoors:
@@ -204,9 +234,7 @@ def _checked_load(load: Array) -> Array:
 
 def _day_before(load: Array) -> Array:
     """Highest value of the day before each step; the year's end comes before its beginning."""
-    up_to = maximum_filter1d(
-        load, STEPS_PER_DAY, mode="wrap", origin=(STEPS_PER_DAY - 1) // 2
-    )
+    up_to = maximum_filter1d(load, STEPS_PER_DAY, mode="wrap", origin=(STEPS_PER_DAY - 1) // 2)
     return np.roll(up_to, 1)
 
 

@@ -128,7 +128,16 @@ class DataCenterEnvs(VectorEnv):
         self._history = np.zeros((self._model.delay_steps + 1, rows, num_envs))
         self._counts = EpisodeCounts(num_envs, self.actions.names)
         self._air = self.outdoors.air(self._episodes.time)
-        self._engine: SiteEngine = PlantEngine(design, self.outdoors, num_envs)
+        self._engine: SiteEngine
+        if self.config.engine == "plant":
+            self._engine = PlantEngine(design, self.outdoors, num_envs)
+        else:
+            # Only now, so that the plant's users wait for no second engine.
+            from rlkit_envs.data_center.energyplus.sites import EnergyPlusSites
+
+            self._engine = EnergyPlusSites(
+                design, weathers, self.outdoors, num_envs, self.episode_steps
+            )
         self._ended: NDArray[np.bool_] | None = None  # by the step before; None until reset
         self.plant_step: PlantStep | None = None
         """The last step in all detail; None before the first."""

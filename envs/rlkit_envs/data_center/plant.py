@@ -54,7 +54,7 @@ from rlkit_envs.data_center.weather import STEP_S
 FIRE_CUT_OUT_DEGC = 70.0
 """Return air at which air handlers stop their fans, as their fire thermostats do (assumed). With
 the servers' own cut-out it keeps a hall without cooling below the boiling point of water."""
-_MISSED_K = 0.5
+MISSED_K = 0.5
 """Supply air this much above its set point counts as missing it."""
 
 
@@ -238,7 +238,7 @@ def step(
     missed = np.maximum(handler.supply_degc - actions.supply_air_degc, 0.0)
     chain = design.power_chain
     limits = PlantLimits(
-        supply_missed=missed > _MISSED_K,
+        supply_missed=missed > MISSED_K,
         chilled_water_missed=cooling.chilled_water_missed,
         chilled_water_raised=cooling.chilled_water_raised,
         servers_off=off_ratio > 0.0,

@@ -152,16 +152,8 @@ def shut_down_servers(
     off_before: Quantity,
     step_s: float,
 ) -> tuple[ServerOperation, Array]:
-    """The servers that still run at that inlet, and the share 0..1 that is off.
-
-    All run below `shutdown_degc`, none above it, as many as lie between in proportion; what was off
-    in the step before (off_before, 0..1) comes back over `restart_s`. This is what ends the heating
-    of a hall that has lost its cooling. EnergyPlus' servers never switch off.
-    """
-    first, last = design.shutdown_degc
-    off = (np.asarray(inlet_degc) - first) * (1.0 / (last - first))
-    off = np.maximum(off, off_before - step_s / design.restart_s)
-    off = np.minimum(np.maximum(off, 0.0), 1.0)
+    """The servers that still run at that inlet, and the share 0..1 that is off."""
+    off = servers_off_ratio(design, inlet_degc, off_before, step_s)
     share = 1.0 - off
     running = operation._replace(
         compute_power_w=operation.compute_power_w * share,
@@ -169,6 +161,21 @@ def shut_down_servers(
         flow_kg_s=operation.flow_kg_s * share,
     )
     return running, off
+
+
+def servers_off_ratio(
+    design: ServerDesign, inlet_degc: Quantity, off_before: Quantity, step_s: float
+) -> Array:
+    """Share 0..1 of the servers that have switched themselves off.
+
+    All run below `shutdown_degc`, none above it, as many as lie between in proportion; what was off
+    in the step before (off_before, 0..1) comes back over `restart_s`. This is what ends the heating
+    of a hall that has lost its cooling.
+    """
+    first, last = design.shutdown_degc
+    off = (np.asarray(inlet_degc) - first) * (1.0 / (last - first))
+    off = np.maximum(off, off_before - step_s / design.restart_s)
+    return np.minimum(np.maximum(off, 0.0), 1.0)
 
 
 def air_flow_ratio(design: ServerDesign, utilisation: Quantity, inlet_degc: Quantity) -> Array:

@@ -87,7 +87,7 @@ def test_an_episode_covers_its_days(first_day, days, begin, end):
     assert dates == [begin, end]
 
 
-@pytest.mark.parametrize(("first_day", "days"), [(365, 1), (-1, 1), (0, 0), (0, 366)])
+@pytest.mark.parametrize(("first_day", "days"), [(365, 1), (-1, 1), (0, 0), (0, 367)])
 def test_days_outside_the_year_are_refused(first_day, days):
     with pytest.raises(ValueError, match=r"must lie in \d"):
         built(first_day, days)

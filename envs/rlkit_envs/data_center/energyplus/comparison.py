@@ -280,7 +280,7 @@ def run_energyplus(
         engine.reset(
             first_day=first_day,
             days=days,
-            actions=_energyplus_actions(actions, begin % STEPS_PER_YEAR, 20.0),
+            actions=EnergyPlusActions.of_plant(actions, begin % STEPS_PER_YEAR, 20.0),
             utilisation=float(utilisation[begin]),
         )
         started = time.perf_counter()
@@ -288,7 +288,7 @@ def run_energyplus(
             at = (begin + number) % STEPS_PER_YEAR
             water_degc = engine.condenser_water_for_fan(float(np.take(actions.tower_fan_ratio, at)))
             readings = engine.step(
-                _energyplus_actions(actions, at, water_degc), float(utilisation[at])
+                EnergyPlusActions.of_plant(actions, at, water_degc), float(utilisation[at])
             )
             for name, quantity in QUANTITIES.items():
                 values[name][number] = quantity.theirs(readings)
@@ -319,14 +319,3 @@ def differences(ours: Run, theirs: Run) -> dict[str, Difference]:
         name: difference(quantity.unit, ours.values[name], theirs.values[name])
         for name, quantity in QUANTITIES.items()
     }
-
-
-def _energyplus_actions(actions: PlantActions, at: int, water_degc: float) -> EnergyPlusActions:
-    supply, air, chilled, _, mode = (np.take(values, at) for values in actions)
-    return EnergyPlusActions(
-        supply_air_degc=float(supply),
-        air_flow_ratio=float(air),
-        chilled_water_degc=float(chilled),
-        condenser_water_degc=min(max(water_degc, 2.0), 45.0),
-        economiser=EconomiserMode(int(mode)),
-    )

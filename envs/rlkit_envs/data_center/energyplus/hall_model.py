@@ -24,6 +24,7 @@ from rlkit_envs.data_center.energyplus.representation import (
     power_loss_to_hall_ratio,
     represented_plant,
 )
+from rlkit_envs.data_center.humidity import operate_humidifier
 from rlkit_envs.data_center.psychrometrics import (
     WATER_SPECIFIC_HEAT_J_KG_K,
     specific_heat_j_kg_k,
@@ -38,6 +39,7 @@ engine overrides the curve, so that any ratio can be had."""
 WATER_DENSITY_AT_LOOP_START_KG_M3 = 999.9
 """Density, at 5 degC, with which EnergyPlus turns design water flows into masses."""
 
+_HUMIDIFIER = "Humidifier:Steam:Electric"
 _STEEL_DENSITY_KG_M3, _STEEL_SPECIFIC_HEAT_J_KG_K, _STEEL_THICKNESS_M = 7800.0, 500.0, 0.005
 _NO_RADIATION = {
     "thermal_absorptance": 0.01,
@@ -195,7 +197,7 @@ def add_servers(model: Model, design: DataCenterDesign) -> None:
         design_power_input_calculation_method="Watts/Unit",
         watts_per_unit=largest_w,
         number_of_units=1,
-        design_power_input_schedule_name="always",
+        design_power_input_schedule_name="servers running",
         cpu_loading_schedule_name="utilisation",
         cpu_power_input_function_of_loading_and_air_temperature_curve_name="compute power",
         design_fan_power_input_fraction=1.0 - servers.rated_power_w / largest_w,
@@ -216,7 +218,11 @@ def add_servers(model: Model, design: DataCenterDesign) -> None:
 
 
 def add_air_handlers(model: Model, design: DataCenterDesign, elevation_m: float) -> None:
-    """The air loop: return air, coil, fan, supply air, one terminal whose flow is overridden."""
+    """The air loop: return air, coil, fan, supply air, one terminal whose flow is overridden.
+
+    A humidifier stands behind the fan, and keeps the supply, where our plant keeps the hall, above
+    its least humidity; with the hall's air renewed every half minute they differ little.
+    """
     fan, flow = design.fan, design.fan.rated_flow_m3_s
     coil = represented_plant(design)[0].coil
     add(
@@ -298,11 +304,17 @@ def add_air_handlers(model: Model, design: DataCenterDesign, elevation_m: float)
         supply_side_outlet_node_names="supply air",
     )
     add(model, "BranchList", "air branches", branches=[{"branch_name": "air branch"}])
+    fan_outlet, humidifier = "supply air", []
+    if design.humidity.humidifier_kg_s > 0.0:
+        fan_outlet = "fan outlet"
+        _add_humidifier(model, design, fan_outlet)
+        humidifier = [component(_HUMIDIFIER, "humidifier", fan_outlet, "supply air")]
     branch(
         model,
         "air branch",
         component("Coil:Cooling:Water", "coil", "return air", "coil air outlet"),
-        component("Fan:SystemModel", "air handler fan", "coil air outlet", "supply air"),
+        component("Fan:SystemModel", "air handler fan", "coil air outlet", fan_outlet),
+        *humidifier,
     )
     cubic(model, "air handler fan power", fan.power_coefficients, largest=1.0)
     add(
@@ -311,7 +323,7 @@ def add_air_handlers(model: Model, design: DataCenterDesign, elevation_m: float)
         "air handler fan",
         availability_schedule_name="always",
         air_inlet_node_name="coil air outlet",
-        air_outlet_node_name="supply air",
+        air_outlet_node_name=fan_outlet,
         design_maximum_air_flow_rate=flow,
         speed_control_method="Continuous",
         electric_power_minimum_flow_rate_fraction=0.0,
@@ -363,6 +375,24 @@ def add_air_handlers(model: Model, design: DataCenterDesign, elevation_m: float)
         type_of_analysis="DetailedAnalysis",
         heat_exchanger_configuration="CrossFlow",
     )
+
+
+def _add_humidifier(model: Model, design: DataCenterDesign, inlet: str) -> None:
+    """An electric steam boiler in the supply air; unlike ours its losses stay out of the hall."""
+    humidity = design.humidity
+    add(
+        model,
+        _HUMIDIFIER,
+        "humidifier",
+        availability_schedule_name="always",
+        rated_capacity=humidity.humidifier_kg_s / WATER_DENSITY_AT_LOOP_START_KG_M3,
+        rated_power=float(operate_humidifier(humidity, humidity.humidifier_kg_s, 20.0).power_w),
+        rated_fan_power=0.0,
+        standby_power=0.0,
+        air_inlet_node_name=inlet,
+        air_outlet_node_name="supply air",
+    )
+    setpoint(model, "minimum humidity ratio", "supply air", "MinimumHumidityRatio")
 
 
 def _design_outlet_degc(coil: CoilDesign) -> float:

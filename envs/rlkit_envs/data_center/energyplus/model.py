@@ -23,6 +23,8 @@ SCHEDULES = (
     "chiller setpoint",
     "condenser water setpoint",
     "economiser",
+    "servers running",
+    "minimum humidity ratio",
 )
 """Schedules of one constant value each, which the engine overrides at every step."""
 
@@ -44,7 +46,7 @@ def build_model(
     """The whole model: objects by type, then by name.
 
     elevation_m: of the site, which decides the density that turns air volumes into masses.
-    first_day: 0 for 1 January; days: 1 to 365 of them, over the year's end if need be.
+    first_day: 0 for 1 January; days: 1 to 366 of them, over the year's end if need be.
     initial: first value of each of `SCHEDULES`, at which EnergyPlus warms up.
     """
     model: Model = {}
@@ -63,8 +65,8 @@ def build_model(
 def _add_simulation(model: Model, first_day: int, days: int) -> None:
     if not 0 <= first_day < _DAYS_PER_YEAR:
         raise ValueError(f"first_day is {first_day}: it must lie in 0..364, 0 being 1 January")
-    if not 1 <= days <= _DAYS_PER_YEAR:
-        raise ValueError(f"days is {days}: it must lie in 1..365")
+    if not 1 <= days <= _DAYS_PER_YEAR + 1:
+        raise ValueError(f"days is {days}: it must lie in 1..366")
     add(model, "Version", "version", version_identifier=ENERGYPLUS_VERSION)
     add(
         model,

@@ -28,13 +28,15 @@ def schedule(model: Model, name: str, value: float) -> None:
     add(model, "Schedule:Constant", name, schedule_type_limits_name=limits, hourly_value=value)
 
 
-def setpoint(model: Model, schedule_name: str, node: str) -> None:
-    """Hold the set point of a node's temperature at a schedule's value."""
+def setpoint(
+    model: Model, schedule_name: str, node: str, control_variable: str = "Temperature"
+) -> None:
+    """Hold a set point of a node at a schedule's value."""
     add(
         model,
         "SetpointManager:Scheduled",
-        f"{node} manager",
-        control_variable="Temperature",
+        f"{node} {control_variable} manager",
+        control_variable=control_variable,
         schedule_name=schedule_name,
         setpoint_node_or_nodelist_name=node,
     )

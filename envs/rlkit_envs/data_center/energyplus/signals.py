@@ -4,8 +4,16 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from rlkit_envs.data_center.economisers import EconomiserMode
+from rlkit_envs.data_center.plant_state import PlantActions
 from rlkit_envs.data_center.ranges import check_ranges
+
+LEAST_AIR_FLOW_RATIO = 0.05
+"""The model's fan always runs."""
+_SUPPLY_AIR_DEGC, _CHILLED_WATER_DEGC = (5.0, 40.0), (3.0, 30.0)
+_CONDENSER_WATER_DEGC = (2.0, 70.0)
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class EnergyPlusActions:
     chilled_water_degc: float = 10.0
     """Set point of the chilled water, 3 to 30."""
     condenser_water_degc: float = 22.0
-    """Set point of the water that leaves the tower, 2 to 45; below the tower's
+    """Set point of the water that leaves the tower, 2 to 70; below the tower's
     `minimum_leaving_degc` that holds."""
     economiser: EconomiserMode = EconomiserMode.OFF
     """Whether the plate exchanger may cool, and the chiller as well."""
@@ -27,10 +35,27 @@ class EnergyPlusActions:
     def __post_init__(self) -> None:
         check_ranges(
             self,
-            supply_air_degc=(5.0, 40.0),
-            air_flow_ratio=(0.05, 1.0),
-            chilled_water_degc=(3.0, 30.0),
-            condenser_water_degc=(2.0, 45.0),
+            supply_air_degc=_SUPPLY_AIR_DEGC,
+            air_flow_ratio=(LEAST_AIR_FLOW_RATIO, 1.0),
+            chilled_water_degc=_CHILLED_WATER_DEGC,
+            condenser_water_degc=_CONDENSER_WATER_DEGC,
+        )
+
+    @classmethod
+    def of_plant(
+        cls, actions: PlantActions, at: int, condenser_water_degc: float
+    ) -> "EnergyPlusActions":
+        """Entry `at` of what our plant is told, temperatures held within the ranges above.
+
+        condenser_water_degc: what EnergyPlus takes in place of the tower's fan.
+        """
+        supply, air, chilled, _, mode = (np.take(values, at) for values in actions)
+        return cls(
+            supply_air_degc=float(np.clip(supply, *_SUPPLY_AIR_DEGC)),
+            air_flow_ratio=float(air),
+            chilled_water_degc=float(np.clip(chilled, *_CHILLED_WATER_DEGC)),
+            condenser_water_degc=float(np.clip(condenser_water_degc, *_CONDENSER_WATER_DEGC)),
+            economiser=EconomiserMode(int(mode)),
         )
 
 
@@ -67,6 +92,7 @@ class EnergyPlusReadings(NamedTuple):
     """Behind the chiller."""
     coil_entering_degc: float
     """Water that enters the coils, behind half of the loop's water."""
+    coil_water_kg_s: float
     chilled_return_degc: float
     chilled_kg_s: float
     exchanger_heat_w: float
@@ -85,6 +111,13 @@ class EnergyPlusReadings(NamedTuple):
     tower_fan_power_w: float
     water_use_kg_s: float
     """Make-up water of the tower."""
+    humidifier_power_w: float = 0.0
+    steam_kg_s: float = 0.0
+    """Of the humidifier, which is the water that it uses."""
+    servers_off_ratio: float = 0.0
+    """Share of the servers that heat had stopped, by `servers.servers_off_ratio`."""
+    condenser_heat_w: float = math.nan
+    """Into the condenser water: exchanger, chiller and condenser pump."""
     hottest_inlet_degc: float = math.nan
     """Inlet of the hottest rack, mixed from this step's supply and hall."""
     transformer_loss_w: float = math.nan
@@ -97,15 +130,20 @@ class EnergyPlusReadings(NamedTuple):
 
     @property
     def cooling_power_w(self) -> float:
-        """All that moves heat: fans of the air handlers, chiller, pumps, tower."""
+        """All that moves heat: fans of the air handlers, chiller, pumps, tower fan."""
         pumps_w = self.chilled_pump_power_w + self.condenser_pump_power_w
         return self.fan_power_w + self.chiller_power_w + pumps_w + self.tower_fan_power_w
 
     @property
+    def mechanical_power_w(self) -> float:
+        """All that cools and moistens."""
+        return self.cooling_power_w + self.humidifier_power_w
+
+    @property
     def facility_power_w(self) -> float:
-        """From the utility: servers, losses of their power chain and transformer, and cooling."""
+        """From the utility: servers, losses of power chain and transformer, cooling, humidifier."""
         critical_w = self.server_power_w + self.power_chain_loss_w
-        return critical_w + self.cooling_power_w + self.transformer_loss_w
+        return critical_w + self.mechanical_power_w + self.transformer_loss_w
 
 
 VARIABLES = {
@@ -130,6 +168,7 @@ VARIABLES = {
     "coil_sensible_heat_w": ("Cooling Coil Sensible Cooling Rate", "coil"),
     "chilled_supply_degc": ("System Node Temperature", "chilled water supply"),
     "coil_entering_degc": ("System Node Temperature", "coil water inlet"),
+    "coil_water_kg_s": ("System Node Mass Flow Rate", "coil water inlet"),
     "chilled_return_degc": ("System Node Temperature", "chilled water return"),
     "chilled_kg_s": ("System Node Mass Flow Rate", "chilled water supply"),
     "exchanger_heat_w": ("Fluid Heat Exchanger Heat Transfer Rate", "economiser"),
@@ -147,3 +186,9 @@ VARIABLES = {
     "water_use_kg_s": ("Cooling Tower Make Up Water Volume Flow Rate", "tower"),
 }
 """Output variable and key of every reading that EnergyPlus gives."""
+
+HUMIDIFIER_VARIABLES = {
+    "humidifier_power_w": ("Humidifier Electricity Rate", "humidifier"),
+    "steam_kg_s": ("Humidifier Water Volume Flow Rate", "humidifier"),
+}
+"""The same of the humidifier, where the design has one."""

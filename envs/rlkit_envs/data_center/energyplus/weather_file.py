@@ -6,6 +6,8 @@ the hour; the engine overrides them with the value of every step.
 
 from pathlib import Path
 
+import numpy as np
+
 from rlkit_envs.data_center.psychrometrics import dew_point_degc, relative_humidity
 from rlkit_envs.data_center.weather import DAYS_PER_MONTH, STEPS_PER_HOUR, STEPS_PER_YEAR, Weather
 
@@ -25,9 +27,12 @@ _AFTER = "0,0,300,0,0,0,0,0,0,0,0,2,5,5,20,20000,9,999999999,10,0.1,0,88,0.2,0,0
 """Radiation, light, wind, sky, visibility, ceiling, rain and snow."""
 
 
-def write_epw(path: Path, weather: Weather) -> None:
-    """Write 8,760 hours; the record of hour h holds what the weather has at h o'clock."""
-    hours = slice(None, None, STEPS_PER_HOUR)
+def write_epw(path: Path, weather: Weather, shift_steps: int = 0) -> None:
+    """Write 8,760 hours; the record of hour h holds what the weather has at h o'clock.
+
+    shift_steps: by how many steps the file is ahead, so that its midnight is a later time of day.
+    """
+    hours = (np.arange(0, STEPS_PER_YEAR, STEPS_PER_HOUR) + shift_steps) % STEPS_PER_YEAR
     dry_bulb, pressure = weather.dry_bulb_degc[hours], weather.pressure_pa[hours]
     humidity = weather.humidity_ratio[hours]
     dew_point = dew_point_degc(humidity, pressure)

@@ -1,4 +1,4 @@
-"""The process that runs EnergyPlus: a child of `engine.EnergyPlusEngine`, run as a script.
+"""The process that runs EnergyPlus: the child of `process.WorkerProcess`, run as a script.
 
 It imports nothing of rlkit, so that it starts quickly. What it hears and says on its standard input
 and output is told at `read_start` and `say`; whatever EnergyPlus prints goes to a log instead.
