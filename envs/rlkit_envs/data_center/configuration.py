@@ -191,8 +191,8 @@ class Outdoors:
         self.wet_bulb_degc = _end_to_end([weather.wet_bulb_degc for weather in weathers])
         self._pressure_pa = _end_to_end([weather.pressure_pa for weather in weathers])
         self.utilisation = _end_to_end(loads)
-        self.peak_utilisation = _end_to_end([_day_before(load) for load in loads])
-        """Highest utilisation of the 24 hours before each step."""
+        self.sharpest_rise = _end_to_end([_sharpest_rise(load) for load in loads])
+        """Largest rise from one step to the next in the seven days before each step."""
 
     def air(self, index: NDArray[np.int64]) -> OutdoorAir:
         """Outdoor air at `index`."""
@@ -232,10 +232,11 @@ def _checked_load(load: Array) -> Array:
     return values
 
 
-def _day_before(load: Array) -> Array:
-    """Highest value of the day before each step; the year's end comes before its beginning."""
-    up_to = maximum_filter1d(load, STEPS_PER_DAY, mode="wrap", origin=(STEPS_PER_DAY - 1) // 2)
-    return np.roll(up_to, 1)
+def _sharpest_rise(load: Array) -> Array:
+    """Largest rise in the week before each step; the year's end comes before its beginning."""
+    rises = np.maximum(load - np.roll(load, 1), 0.0)
+    week = 7 * STEPS_PER_DAY
+    return np.roll(maximum_filter1d(rises, week, mode="wrap", origin=(week - 1) // 2), 1)
 
 
 def _end_to_end(years: Sequence[Array]) -> Array:

@@ -19,7 +19,7 @@ from rlkit_envs.data_center.sensors import (
     CLOCK_SENSORS,
     OFF_SCALE,
     OUTDOOR_SENSORS,
-    PEAK_SENSOR,
+    RISE_SENSOR,
     Reading,
     Sensor,
     SensorSettings,
@@ -77,7 +77,7 @@ class ObservationModel:
         self.sensors = (
             *self.instruments,
             *CLOCK_SENSORS,
-            PEAK_SENSOR,
+            RISE_SENSOR,
             *forecast_sensors(settings.forecast_hours),
             *([cost_sensor(mean_cost)] if varies else []),
         )
@@ -158,7 +158,7 @@ class ObservationModel:
         values[:rows] = shown
         clock = rows + len(CLOCK_SENSORS)
         self._clock.take(time, axis=1, out=values[rows:clock], mode="clip")
-        outdoors.peak_utilisation.take(load_start + time, out=values[clock], mode="clip")
+        outdoors.sharpest_rise.take(load_start + time, out=values[clock], mode="clip")
         if hours:
             ahead = time + self._ahead
             ahead[ahead >= STEPS_PER_YEAR] -= STEPS_PER_YEAR

@@ -232,8 +232,8 @@ CLOCK_SENSORS = tuple(
     for wave in ("sine", "cosine")
 )
 
-PEAK_SENSOR = Sensor(
-    "peak_utilisation", "highest of the last 24 hours, as a maximum-demand meter keeps it", 0.0, 1.0
+RISE_SENSOR = Sensor(
+    "sharpest_rise", "largest rise of utilisation within a step in the last seven days", 0.0, 1.0
 )
 """Tells loads that burst from calm ones, which the present utilisation does not."""
 

@@ -59,20 +59,21 @@ def test_readings_are_observations_in_the_units_of_their_sensors():
         envs.readings(np.zeros(2))
 
 
-def test_the_peak_is_that_of_the_day_before_even_of_the_year_before():
+def test_the_sharpest_rise_is_that_of_the_week_before_even_of_the_year_before():
     load = np.full(STEPS_PER_YEAR, 0.2)
-    load[[100, STEPS_PER_YEAR - 200]] = 0.9, 0.6
-    envs = DataCenterEnvs(1, site="small_room", start_day=0.0, load=load)
-    peak = names_of(envs).index("peak_utilisation")
+    load[STEPS_PER_YEAR - 1950 :] = 0.6  # rises by 0.4, and falls by as much at the year's end
+    load[100] = 0.5
+    envs = DataCenterEnvs(1, site="small_room", start_day=0.0, load=load, episode_days=14)
+    rise = names_of(envs).index("sharpest_rise")
     observation, _ = envs.reset(seed=0)
-    seen = [observation[0, peak]]
-    for _ in range(400):
-        seen.append(envs.step(np.zeros((1, 2)))[0][0, peak])
-    # Step 88 is the last whose day before holds the one of 200 steps before the year's end.
-    assert seen[0] == seen[88] == pytest.approx(2 * 0.6 - 1)
-    assert seen[89] == seen[100] == pytest.approx(2 * 0.2 - 1)
-    assert seen[101] == seen[388] == pytest.approx(2 * 0.9 - 1)
-    assert seen[389] == pytest.approx(2 * 0.2 - 1)
+    seen = [observation[0, rise]]
+    for _ in range(2200):
+        seen.append(envs.step(np.zeros((1, 2)))[0][0, rise])
+    # Step 66 is the last whose 2,016 steps before hold the one of 1,950 before the year's end.
+    assert seen[0] == seen[66] == pytest.approx(2 * 0.4 - 1)
+    assert seen[67] == seen[100] == pytest.approx(-1.0)
+    assert seen[101] == seen[2116] == pytest.approx(2 * 0.3 - 1)
+    assert seen[2117] == pytest.approx(-1.0)
 
 
 def test_a_forecast_is_the_weather_to_come_even_into_the_next_year():
