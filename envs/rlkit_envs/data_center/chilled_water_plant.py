@@ -30,7 +30,12 @@ from rlkit_envs.data_center.condenser_loop import (
     settle_condenser,
 )
 from rlkit_envs.data_center.cooling import Cooling, Finish
-from rlkit_envs.data_center.cooling_tower import TowerState, tower_state, tower_water
+from rlkit_envs.data_center.cooling_tower import (
+    TowerState,
+    hold_least_water,
+    tower_state,
+    tower_water,
+)
 from rlkit_envs.data_center.design import ChilledWaterPlantDesign
 from rlkit_envs.data_center.economisers import EconomiserMode, plate_exchanger_w_k
 from rlkit_envs.data_center.humidity import HallHumidity
@@ -174,6 +179,16 @@ def begin_chilled_water(
     work = chiller(plant.chiller, ability, water.chiller_w)
     condenser_heat = water.exchanger_w + work.condenser_heat_w + condenser_pump.heat_w
     condenser = settle_condenser(forecast, condenser_heat)
+    tower = hold_least_water(
+        plant.tower,
+        tower,
+        condenser.overcooled & flowing,
+        outdoor.wet_bulb_degc,
+        actions.tower_fan_ratio,
+        condenser_heat,
+        fan_wear=faults.tower_fan,
+        fill_fouling=faults.tower_fouling,
+    )
     handler = _follow_water(handler, water.mean_degc - state.chilled_degc, air.supply_w_k)
     pending = _Pending(
         step_s=step_s,

@@ -73,6 +73,8 @@ class CondenserStep(NamedTuple):
     """Warm water that returns to the tower, degC."""
     rejected_w: Array
     """Heat that the tower rejected, W: what came in less what was stored."""
+    overcooled: NDArray[np.bool_]
+    """Whether the tower as it runs would make the water colder than its least in the long run."""
 
 
 def forecast_condenser(
@@ -114,11 +116,13 @@ def forecast_condenser(
 def settle_condenser(forecast: CondenserForecast, heat_w: Quantity) -> CondenserStep:
     """The step with the heat that came in: of exchanger, condenser and condenser pump."""
     steady = forecast.steady_degc + forecast.warming_k_w * (heat_w - forecast.expected_w)
-    warmer = np.maximum(steady, forecast.least_degc) - forecast.start_degc
+    overcooled = steady < forecast.least_degc
+    warmer = np.where(overcooled, forecast.least_degc, steady) - forecast.start_degc
     end = forecast.end_weight * warmer
     mean = forecast.start_degc + forecast.mean_weight * warmer
     return CondenserStep(
         end_degc=forecast.start_degc + end,
         tower_entering_degc=mean + heat_w / forecast.water_w_k,
         rejected_w=heat_w - end * forecast.stored_w_k,
+        overcooled=overcooled,
     )

@@ -10,7 +10,7 @@ ratio to the air, again as in EnergyPlus: less water for the same air leaves col
 Departures: where the polynomial would let the water warm as the air cools (very cold air at low
 fan speed, ranges above 11 to 18 K), or the approach fall as the range grows, it is held at that
 point; a slow fan never cools less than none; wet bulbs above its range add to the leaving
-temperature; below `minimum_leaving_degc` a bypass mixes (EnergyPlus floats).
+temperature; at `minimum_leaving_degc` the fan slows, and then a bypass mixes (EnergyPlus floats).
 """
 
 from dataclasses import dataclass
@@ -225,29 +225,100 @@ def tower_state(
     `WORN_FLOW_FROM` on less air at the same speed. fill_fouling: severity 0..1, as if that share of
     `FOULED_FILL` of the air met no water (assumed).
     """
+    fan = _fan(design, fan_ratio, fan_wear)
+    kept, useful = _air_kept(fan_wear, fill_fouling)
+    flow = np.asarray(water_flow_kg_s, dtype=np.float64)
+    water = flow * (design.water_ratio / design.water_flow_kg_s)
+    water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
+    return TowerState(
+        running=_curve(wet_bulb_degc, water / (fan.speed * kept * useful)),
+        full=_curve(wet_bulb_degc, water / useful),
+        duty=fan.duty,
+        free_convection_ratio=design.free_convection_ratio,
+        air_ratio=_air_ratio(design, fan, kept),
+        fan_power_w=fan.power_w,
+        water_flow_kg_s=np.maximum(flow, _LEAST_FLOW_KG_S),
+    )
+
+
+def hold_least_water(
+    design: TowerDesign,
+    state: TowerState,
+    overcooled: NDArray[np.bool_],
+    wet_bulb_degc: Quantity,
+    fan_ratio: Quantity,
+    heat_w: Quantity,
+    *,
+    fan_wear: Quantity = 0.0,
+    fill_fouling: Quantity = 0.0,
+) -> TowerState:
+    """The tower with its fan slowed where it would chill the water below its least temperature.
+
+    There the fan turns, or cycles, as slowly as holds that temperature (EnergyPlus, whose fan seeks
+    a set point, does the same), and no faster than told; water that is too cold even for free
+    convection passes the bypass. overcooled: where it would; the rest are arguments and faults of
+    `tower_state` and the heat to be rejected. The curves stay those of the fan as told.
+    """
+    rows = np.flatnonzero(overcooled)
+    if rows.size == 0:
+        return state
+
+    def taken(values: Quantity) -> Array:
+        return np.broadcast_to(values, overcooled.shape).ravel()[rows]
+
+    def replaced(values: Array, others: Array) -> Array:
+        result = np.broadcast_to(values, overcooled.shape).flatten()
+        result[rows] = others
+        return result.reshape(overcooled.shape)
+
+    wear = taken(fan_wear)
+    kept, useful = _air_kept(wear, taken(fill_fouling))
+    enough = tower_fan_ratio(
+        design,
+        taken(wet_bulb_degc),
+        design.minimum_leaving_degc,
+        taken(heat_w),
+        taken(state.water_flow_kg_s),
+    )
+    fan = _fan(design, np.minimum(enough / (kept * useful), taken(fan_ratio)), wear)
+    return state._replace(
+        duty=replaced(state.duty, fan.duty),
+        air_ratio=replaced(state.air_ratio, _air_ratio(design, fan, kept)),
+        fan_power_w=replaced(state.fan_power_w, fan.power_w),
+    )
+
+
+class _Fan(NamedTuple):
+    """A tower's fan."""
+
+    speed: Array
+    """Of full speed while it runs."""
+    duty: Array
+    """Share of the time that it runs."""
+    power_w: Array
+
+
+def _fan(design: TowerDesign, fan_ratio: Quantity, wear: Quantity) -> _Fan:
     fan_ratio = np.minimum(np.maximum(np.asarray(fan_ratio, dtype=np.float64), 0.0), 1.0)
     speed = np.maximum(fan_ratio, design.minimum_fan_ratio)
     duty = fan_ratio / speed
     constant, linear, square, cube = design.fan_coefficients
     power = ((cube * speed + square) * speed + linear) * speed + constant
-    wear = np.asarray(fan_wear)
+    wear = np.asarray(wear)
     power = np.maximum(power, 0.0) * duty * (1.0 + WORN_POWER * wear * wear)
-    lost = np.maximum(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
-    useful = 1.0 - FOULED_FILL * np.asarray(fill_fouling)
+    return _Fan(speed, duty, design.fan_power_w * power)
 
-    flow = np.asarray(water_flow_kg_s, dtype=np.float64)
-    water = flow * (design.water_ratio / design.water_flow_kg_s)
-    water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
-    moved = speed * (1.0 - lost)
-    return TowerState(
-        running=_curve(wet_bulb_degc, water / (moved * useful)),
-        full=_curve(wet_bulb_degc, water / useful),
-        duty=duty,
-        free_convection_ratio=design.free_convection_ratio,
-        air_ratio=duty * moved + (1.0 - duty) * design.free_convection_ratio,
-        fan_power_w=design.fan_power_w * power,
-        water_flow_kg_s=np.maximum(flow, _LEAST_FLOW_KG_S),
-    )
+
+def _air_kept(fan_wear: Quantity, fill_fouling: Quantity) -> tuple[Array, Array]:
+    """Shares of the air that a worn fan still moves, and that fouled fill still uses."""
+    lost = np.maximum(np.asarray(fan_wear) - WORN_FLOW_FROM, 0.0)
+    kept = 1.0 - lost * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
+    return kept, 1.0 - FOULED_FILL * np.asarray(fill_fouling)
+
+
+def _air_ratio(design: TowerDesign, fan: _Fan, kept: Array) -> Array:
+    """Air flow over design air flow, mean; free convection while the fan rests."""
+    return fan.duty * fan.speed * kept + (1.0 - fan.duty) * design.free_convection_ratio
 
 
 class TowerBalance(NamedTuple):

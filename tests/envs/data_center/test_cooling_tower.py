@@ -8,6 +8,7 @@ from scipy.optimize import root_scalar
 
 from rlkit_envs.data_center.cooling_tower import (
     TowerDesign,
+    hold_least_water,
     tower_balance,
     tower_fan_ratio,
     tower_leaving_degc,
@@ -173,6 +174,41 @@ def test_fan_power_follows_the_published_cubic_and_cycles_below_its_least_speed(
     # -0.0093 + 0.0256 - 0.02095 + 0.1302375 at half speed; 0.0059232 at 0.2; 1 at full speed.
     expected = np.array([0.0, 0.0059232 / 2, 0.0059232, 0.1255875, 1.0, 1.0]) * 12_600.0
     np.testing.assert_allclose(power, expected, rtol=1e-6)
+
+
+def test_a_fan_slows_at_the_least_water_temperature():
+    """In cold weather it turns as slowly as holds 5 degC, cycles, or rests; never faster."""
+    rows = 6
+    bulb = np.array([-4.0, -8.0, -15.0, -25.0, -25.0, 15.0])
+    fan = np.array([0.9, 0.9, 0.9, 0.9, 0.001, 0.9])
+    heat = np.array([4e5, 4e5, 4e5, 2e5, 4e5, 4e5])
+    flow = np.full(rows, FLOW[0])
+    told = tower_state(DESIGN, bulb, fan, flow)
+    cold = tower_balance(told, heat).leaving_degc < 5.0
+    assert cold.tolist() == [True, True, True, True, False, False]
+    held = hold_least_water(DESIGN, told, cold, bulb, fan, heat)
+    assert (held.fan_power_w[cold] < 0.7 * told.fan_power_w[cold]).all()
+    assert (np.diff(held.fan_power_w[:4]) < 0.0).all()
+    assert (np.diff(held.air_ratio[:4]) < 0.0).all()
+    np.testing.assert_array_equal(held.fan_power_w[4:], told.fan_power_w[4:])
+    # At the ratio that the power tells, the tower would just hold its least temperature.
+    for row in range(4):
+        ratio = find_root(
+            lambda ratio, row=row: leaving(bulb[row], ratio, heat[row]) - 5.0, 1e-6, float(fan[row])
+        )
+        slow = tower_state(DESIGN, bulb[row], ratio, FLOW[0])
+        assert held.fan_power_w[row] == pytest.approx(float(slow.fan_power_w), rel=0.02)
+        assert held.air_ratio[row] == pytest.approx(float(slow.air_ratio), rel=0.01)
+    # Half the air is lost to fouling and wear: the fan turns faster for the same water.
+    worn = hold_least_water(
+        DESIGN, told, cold, bulb, fan, heat, fan_wear=0.9, fill_fouling=np.full(rows, 0.5)
+    )
+    assert (worn.fan_power_w[:4] > 1.3 * held.fan_power_w[:4]).all()
+    # So cold that free convection is too much.
+    deep = tower_state(DESIGN, np.array([-30.0]), np.array([0.5]), FLOW)
+    still = hold_least_water(DESIGN, deep, np.array([True]), -30.0, 0.5, 2e4)
+    assert still.fan_power_w == 0.0
+    assert still.air_ratio == DESIGN.free_convection_ratio
 
 
 def test_wear_and_fouling_cost_power_and_temperature():
