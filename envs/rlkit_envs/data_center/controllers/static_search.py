@@ -1,7 +1,8 @@
 """The best setting that never moves, by grid search over training years.
 
 A coarse grid over stretches spread over the year, then grids of half the spacing around the best,
-then the cheapest few over whole years. All settings and stretches of a stage are one batch.
+then whole years for the cheapest few, with more and more to spare below the limit. All settings and
+stretches of a stage run side by side.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from rlkit_envs.data_center.environment import DataCenterEnvs, EnvironmentState,
 from rlkit_envs.data_center.plant_state import PlantActions
 from rlkit_envs.data_center.psychrometrics import Array
 from rlkit_envs.data_center.ranges import check_ranges
+from rlkit_envs.data_center.reward import RECOMMENDED_DEGC
 
 _YEAR_DAYS = 365
 _CHUNK_DAYS = 5
 """Whole years are run as 73 stretches side by side."""
+_LIMIT_DEGC = RECOMMENDED_DEGC[1]
+_SPARE_K = (0.0, 0.5, 1.0)
+"""Stretches miss the year's hottest hours: finalists whose inlets stay this far below the limit."""
 _MOST_ROWS = 2048
 """Rows of a batch; larger ones leave the processor's cache."""
 
@@ -46,11 +51,12 @@ class StaticSearchSettings:
     stretches: int = 12
     """Stretches of each training year in the first stages, evenly spread, 1 to 73."""
     stretch_days: int = 2
-    """Days of each, 1 to 5; odd numbers of weeks lie between, so that all weekdays come up."""
+    """Days of each, 1 to 5."""
     refinements: int = 2
     """Times that the spacing is halved around the best, 0 to 5."""
-    finalists: int = 16
-    """Settings that are run through whole years, 0 to 1000; 0 leaves that out."""
+    finalists: int = 6
+    """Cheapest settings that are run through whole years, 0 to 100: so many of those allowed, and
+    of those whose inlets never leave the range, by 0, 0.5 and 1 K; 0 leaves whole years out."""
     most_outside_ratio: float = 0.001
     """Most of the time that the hottest inlet may lie outside the recommended range, 0 to 1."""
 
@@ -69,7 +75,7 @@ class StaticSearchSettings:
             stretches=(1, _YEAR_DAYS // _CHUNK_DAYS),
             stretch_days=(1, _CHUNK_DAYS),
             refinements=(0, 5),
-            finalists=(0, 1000),
+            finalists=(0, 100),
             most_outside_ratio=(0.0, 1.0),
         )
 
@@ -87,7 +93,7 @@ class StaticSearch(NamedTuple):
     """Whether the best keeps to `most_outside_ratio`."""
     table: Mapping[str, Array]
     """All that was run, in order: `stage`, each actuator's setting (the economiser's as
-    `EconomiserMode`), `facility_power_w` and `outside_ratio`."""
+    `EconomiserMode`), `facility_power_w`, `outside_ratio` and `hottest_inlet_degc`, the highest."""
 
     def controller(self, name: str = "best static") -> FixedSetPoints:
         """The best setting at work."""
@@ -121,16 +127,13 @@ def search_static(
         }
         found.add(stage, list(product(*grid.values())), config, starts, settings.stretch_days)
 
-    order = found.order(settings.most_outside_ratio)
-    year = list(range(0, _YEAR_DAYS, _CHUNK_DAYS))
-    tried = len(order)
-    for first in range(0, tried if settings.finalists else 0, max(settings.finalists, 1)):
-        finalists = [found.settings[i] for i in order[first : first + settings.finalists]]
+    best = found.order(settings.most_outside_ratio)[0]
+    if settings.finalists:
+        tried = len(found.settings)
+        finalists = found.finalists(settings.most_outside_ratio, settings.finalists)
+        year = range(0, _YEAR_DAYS, _CHUNK_DAYS)
         found.add(settings.refinements + 1, finalists, config, year, _CHUNK_DAYS)
-        order = found.order(settings.most_outside_ratio, since=tried)
-        if found.outside_ratio[order[0]] <= settings.most_outside_ratio:
-            break
-    best = order[0]
+        best = found.order(settings.most_outside_ratio, since=tried)[0]
     return StaticSearch(
         best=found.fixed(best),
         facility_power_w=found.facility_power_w[best],
@@ -149,6 +152,7 @@ class _Found:
         self.stages: list[int] = []
         self.facility_power_w: list[float] = []
         self.outside_ratio: list[float] = []
+        self.hottest_inlet_degc: list[float] = []
 
     def add(
         self,
@@ -163,11 +167,12 @@ class _Found:
             name: np.array(column)
             for name, column in zip(self.names, zip(*settings, strict=True), strict=True)
         }
-        power_w, outside_ratio = run_settings(config, columns, starts, days)
+        power_w, outside_ratio, hottest_degc = run_settings(config, columns, starts, days)
         self.settings += settings
         self.stages += [stage] * len(settings)
         self.facility_power_w += power_w.tolist()
         self.outside_ratio += outside_ratio.tolist()
+        self.hottest_inlet_degc += hottest_degc.tolist()
 
     def order(self, most_outside_ratio: float, since: int = 0) -> list[int]:
         """Best first, of those from `since` on: allowed ones by power, then others by time."""
@@ -175,6 +180,19 @@ class _Found:
         forbidden = outside > most_outside_ratio
         power = np.array(self.facility_power_w[since:])
         return (np.lexsort((power, np.where(forbidden, outside, 0.0))) + since).tolist()
+
+    def finalists(self, most_outside_ratio: float, each: int) -> list[tuple[float, ...]]:
+        """The cheapest `each` allowed, and of those with something to spare; each setting once."""
+        chosen: dict[tuple[float, ...], None] = {}
+        order = self.order(most_outside_ratio)
+        hottest = np.array(self.hottest_inlet_degc)[order]
+        for fits in (
+            np.ones(len(order), np.bool_),
+            *(hottest <= _LIMIT_DEGC - k for k in _SPARE_K),
+        ):
+            fitting = [self.settings[i] for i, fit in zip(order, fits, strict=True) if fit]
+            chosen |= dict.fromkeys(list(dict.fromkeys(fitting))[:each])
+        return list(chosen)
 
     def fixed(self, number: int) -> FixedSettings:
         """One setting as a controller takes it."""
@@ -192,16 +210,17 @@ class _Found:
             **columns,
             "facility_power_w": np.array(self.facility_power_w),
             "outside_ratio": np.array(self.outside_ratio),
+            "hottest_inlet_degc": np.array(self.hottest_inlet_degc),
         }
 
 
 def run_settings(
     config: DataCenterConfig, settings: Mapping[str, Array], starts: Sequence[int], days: int
-) -> tuple[Array, Array]:
-    """(settings,) facility power, W, and share of the time outside the recommended inlets.
+) -> tuple[Array, Array, Array]:
+    """(settings,) facility power, W; share of time outside the recommended; hottest inlet, degC.
 
     settings: actuator -> (settings,) values, held from the days `starts` of the year on for `days`,
-    in all pairs of weather and load of `config`. Means over all of that.
+    in all pairs of weather and load of `config`: means over all of that, and the highest inlet.
     """
     count = len(next(iter(settings.values())))
     states = [_state_at(config, start, days) for start in starts]
@@ -226,14 +245,17 @@ def run_settings(
         for _ in range(envs.episode_steps):
             *_, info = envs.step(actions)
         counts = info["episode_counts"]
-        hours = 24.0 * days
-        both = (
-            counts["facility_energy"] * (1e3 / hours),
-            counts["hours_outside_recommended"] / hours,
+        power_w = counts["facility_energy"] * (1e3 / (24.0 * days))
+        outside = counts["hours_outside_recommended"] / (24.0 * days)
+        parts.append(
+            (
+                power_w.reshape(number, stretches).mean(axis=1),
+                outside.reshape(number, stretches).mean(axis=1),
+                counts["hottest_inlet"].reshape(number, stretches).max(axis=1),
+            )
         )
-        parts.append([total.reshape(number, stretches).mean(axis=1) for total in both])
-    power_w, outside_ratio = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return power_w, outside_ratio
+    power_w, outside, hottest = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return power_w, outside, hottest
 
 
 def _state_at(config: DataCenterConfig, day: int, days: int) -> EnvironmentState:
