@@ -422,6 +422,7 @@ class DQN:
                 q_t_value.squeeze(-1) if scalar else q_t_value,
                 temperature=config.munchausen_temperature,
                 scale=config.munchausen_scale,
+                huber_kappa=config.head.huber_threshold,
             )
         else:
             result = q_learning_loss(config.head, q_tm1, a_tm1, r_t, discount_t, q_t_value, extra)

@@ -42,10 +42,11 @@ def q_learning_loss(
             outputs.squeeze(-1) for outputs in (q_tm1, q_t_value, q_t_selector)
         )
     arguments = (q_tm1, a_tm1, r_t, discount_t, q_t_value, q_t_selector)
-    if scalar:
-        return losses.double_q_learning(*arguments, value_rescaling=value_rescaling)
-    if head.kind == "quantile":
-        return losses.double_quantile_q_learning(*arguments, value_rescaling=value_rescaling)
+    if head.kind != "categorical":
+        regression = losses.double_q_learning if scalar else losses.double_quantile_q_learning
+        return regression(
+            *arguments, huber_kappa=head.huber_threshold, value_rescaling=value_rescaling
+        )
     return losses.double_categorical_q_learning(*arguments, head.support(q_tm1.device))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -31,12 +32,18 @@ class HeadConfig:
     """Return at the histogram's first bin; C51's paper: -10 with rewards clipped to 1."""
     value_max: float = 10.0
     """Return at the histogram's last bin."""
+    huber_threshold: float = 1.0
+    """Error of a return from which on the loss grows in a straight line, above 0 (Huber 1964).
+    What lies beyond counts less than its mean: rare losses that matter need a threshold that they
+    stay within. Not for `categorical`."""
 
     def __post_init__(self) -> None:
         if self.kind != "expected" and self.atoms < 2:
             raise ValueError(f"a {self.kind} head needs at least 2 atoms, got {self.atoms}")
         if self.value_min >= self.value_max:
             raise ValueError(f"value_min {self.value_min} is not below value_max {self.value_max}")
+        if not 0 < self.huber_threshold < math.inf:
+            raise ValueError(f"huber_threshold must be above 0, got {self.huber_threshold}")
 
     @property
     def outputs(self) -> int:

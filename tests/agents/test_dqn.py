@@ -281,8 +281,11 @@ def measured_on_a_known_batch(
     return metrics, batch, values
 
 
+@pytest.mark.parametrize("threshold", [1.0, 0.3])
 @pytest.mark.parametrize("kind", ["plain", "double", "munchausen"])
-def test_the_loss_is_that_of_the_sampled_batch(monkeypatch: pytest.MonkeyPatch, kind: str):
+def test_the_loss_is_that_of_the_sampled_batch(
+    monkeypatch: pytest.MonkeyPatch, kind: str, threshold: float
+):
     tau, alpha = 0.5, 0.3
     metrics, batch, q = measured_on_a_known_batch(
         monkeypatch,
@@ -290,6 +293,7 @@ def test_the_loss_is_that_of_the_sampled_batch(monkeypatch: pytest.MonkeyPatch, 
         munchausen=kind == "munchausen",
         munchausen_temperature=tau,
         munchausen_scale=alpha,
+        head=HeadConfig("expected", huber_threshold=threshold),
     )
     rows = np.arange(16)
     bonus = 0.0
@@ -303,7 +307,9 @@ def test_the_loss_is_that_of_the_sampled_batch(monkeypatch: pytest.MonkeyPatch, 
         following = q["target then"][rows, best if kind == "double" else best_by_target]
     taken = q["policy now"][rows, batch.actions]
     error = np.abs(batch.returns + bonus + batch.bootstrap_discounts * following - taken)
-    huber = np.where(error < 1, error**2 / 2, error - 0.5)
+    assert (error > threshold).any()
+    line = threshold * (error - threshold / 2)
+    huber = np.where(error < threshold, error**2 / 2, line)
     assert float(metrics["loss"]) == pytest.approx(float((batch.weights * huber).mean()), rel=1e-4)
     assert float(metrics["td_error"]) == pytest.approx(float(error.mean()), rel=1e-4)
     assert float(metrics["q_mean"]) == pytest.approx(float(taken.mean()), rel=1e-4)
