@@ -34,12 +34,10 @@ def course() -> Callable[..., Course]:
             actions = envs.actions.from_plant(controller.act(observed))
             observations, _, _, _, info = envs.step(actions)
             infos.append(info)
-        return Course(
-            *(
-                {name: np.stack([info[kind][name] for info in infos]) for name in infos[0][kind]}
-                for kind in ("actions", "quantities")
-            ),
-            infos[-1]["episode_counts"],
+        actions, quantities = (
+            {name: np.stack([info[kind][name] for info in infos]) for name in infos[0][kind]}
+            for kind in ("actions", "quantities")
         )
+        return Course(actions, quantities, infos[-1]["episode_counts"])
 
     return run

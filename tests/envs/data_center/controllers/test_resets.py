@@ -15,6 +15,11 @@ from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions
 from rlkit_envs.data_center.presets import PRESETS
 
 
+def act(controller, observed) -> dict[str, np.ndarray]:
+    """Set points by name."""
+    return {name: np.asarray(v) for name, v in controller.act(observed)._asdict().items()}
+
+
 def test_set_points_lie_on_their_lines():
     settings = ResetSettings(
         supply_air=ResetLine(10.0, 20.0, 24.0, 20.0),
@@ -23,19 +28,20 @@ def test_set_points_lie_on_their_lines():
     )
     controller = Resets(settings)
     controller.reset(np.ones(4, bool))
-    actions = controller.act(
+    actions = act(
+        controller,
         Observed(
             np.empty((4, 0), np.float32),
             {
                 "outdoor_wet_bulb_degc": np.array([-5.0, 10.0, 12.5, 30.0]),
                 "utilisation": np.array([0.0, 0.2, 0.4, 1.0]),
             },
-        )
+        ),
     )
-    np.testing.assert_allclose(actions.supply_air_degc, [24.0, 24.0, 23.0, 20.0])
-    np.testing.assert_allclose(actions.chilled_water_degc, [16.0, 16.0, 14.0, 8.0])
-    np.testing.assert_allclose(actions.air_flow_ratio, [0.4, 0.4, 0.5, 0.8])
-    assert actions.economiser.tolist() == [0, 0, 0, 0]
+    np.testing.assert_allclose(actions["supply_air_degc"], [24.0, 24.0, 23.0, 20.0])
+    np.testing.assert_allclose(actions["chilled_water_degc"], [16.0, 16.0, 14.0, 8.0])
+    np.testing.assert_allclose(actions["air_flow_ratio"], [0.4, 0.4, 0.5, 0.8])
+    assert actions["economiser"].tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("site", PRESETS)

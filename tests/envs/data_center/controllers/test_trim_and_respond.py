@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from rlkit_envs.data_center.controllers.air_sequence import AirSequence
 from rlkit_envs.data_center.controllers.controller import Observed
@@ -24,7 +25,12 @@ SETTINGS = TrimAndRespondSettings(
 """A demand of 20 K at 100 %, 10 K of chilled water."""
 
 
-def observed(hottest=20.0, valve=0.5, supply=20.0, rows=1):
+def act(controller, observed) -> dict[str, np.ndarray]:
+    """Set points by name."""
+    return {name: np.asarray(v) for name, v in controller.act(observed)._asdict().items()}
+
+
+def observed(hottest: ArrayLike = 20.0, valve=0.5, supply: ArrayLike = 20.0, rows=1):
     values = {
         "hottest_inlet_degc": hottest,
         "valve_ratio": valve,
@@ -43,7 +49,7 @@ def begun(rows=1, settings=SETTINGS):
 
 
 def air_demand(actions, settings=SETTINGS):
-    return settings.sequence.demand_k(actions.supply_air_degc - 20.0, actions.air_flow_ratio)
+    return settings.sequence.demand_k(actions["supply_air_degc"] - 20.0, actions["air_flow_ratio"])
 
 
 @pytest.mark.parametrize(
@@ -60,9 +66,9 @@ def test_nothing_moves_before_the_delay_and_then_both_loops_trim():
     controller = begun()
     demands, chilled = [], []
     for _ in range(5):
-        actions = controller.act(observed())
+        actions = act(controller, observed())
         demands.append(air_demand(actions)[0])
-        chilled.append(actions.chilled_water_degc[0])
+        chilled.append(actions["chilled_water_degc"][0])
     np.testing.assert_allclose(demands, [10.0, 10.0, 10.0, 9.6, 9.2])
     np.testing.assert_allclose(chilled, [12.0, 12.0, 12.0, 12.2, 12.4])
 
@@ -71,17 +77,17 @@ def test_a_hotter_inlet_sends_more_requests():
     hottest = np.array([24.99, 25.0, 25.49, 25.5, 26.0, 30.0])
     controller = begun(6)
     for _ in range(3):
-        controller.act(observed(rows=6))
-    demand = air_demand(controller.act(observed(hottest, rows=6)))
+        act(controller, observed(rows=6))
+    demand = air_demand(act(controller, observed(hottest, rows=6)))
     np.testing.assert_allclose(demand, 10.0 + 20.0 * np.array([-2, 1, 1, 4, 5, 5]) / 100)
 
 
 def test_a_coil_asks_for_colder_water_until_its_valve_has_closed_a_little():
     controller = begun()
     for _ in range(3):
-        controller.act(observed())
+        act(controller, observed())
     valves = [0.90, 0.96, 0.90, 0.86, 0.84, 0.90]
-    chilled = [controller.act(observed(valve=v)).chilled_water_degc[0] for v in valves]
+    chilled = [act(controller, observed(valve=v))["chilled_water_degc"][0] for v in valves]
     # No request, then one as long as the valve stays above 0.85, then none.
     np.testing.assert_allclose(chilled, [12.2, 12.1, 12.0, 11.9, 12.1, 12.3])
 
@@ -89,10 +95,9 @@ def test_a_coil_asks_for_colder_water_until_its_valve_has_closed_a_little():
 def test_supply_that_misses_its_set_point_asks_twice_and_three_times():
     for above, change in ((1.9, 0.2), (2.1, -0.4), (3.1, -0.5)):
         controller = begun()
-        for _ in range(3):
-            actions = controller.act(observed())
-        supply = actions.supply_air_degc + above
-        chilled = controller.act(observed(supply=supply)).chilled_water_degc
+        actions = [act(controller, observed()) for _ in range(3)][-1]
+        supply = actions["supply_air_degc"] + above
+        chilled = act(controller, observed(supply=supply))["chilled_water_degc"]
         np.testing.assert_allclose(chilled, 12.0 + change)
 
 
