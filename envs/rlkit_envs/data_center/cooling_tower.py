@@ -1,16 +1,13 @@
 """A cooling tower with a variable-speed fan (EnergyPlus CoolingTower:VariableSpeed, YorkCalc).
 
-The approach to the wet bulb is a polynomial of wet bulb, range and the ratio of water to air flow
-(York International, YORKcalc, form 160.00-SG2, 2002; Engineering Reference, cooling towers). As it
-is quadratic in the flow ratio, the fan speed for a leaving temperature is a root, not a search.
+As the correlation (york_correlation.py) is quadratic in the ratio of water to air, the fan speed
+for a leaving temperature is a root, not a search.
 
 Below the least fan speed the fan cycles between that speed and free convection, as in EnergyPlus.
 Water outside 0.75..1.25 of the correlation's, as when one of two consumers is off, counts by its
 ratio to the air, again as in EnergyPlus: less water for the same air leaves colder.
-Departures: where the polynomial would let the water warm as the air cools (very cold air at low
-fan speed, ranges above 11 to 18 K), or the approach fall as the range grows, it is held at that
-point; a slow fan never cools less than none; wet bulbs above its range add to the leaving
-temperature; at `minimum_leaving_degc` the fan slows, and then a bypass mixes (EnergyPlus floats).
+Departures: those of york_correlation.py; a slow fan never cools less than none; at
+`minimum_leaving_degc` the fan slows, and then a bypass mixes (EnergyPlus floats).
 """
 
 from dataclasses import dataclass
@@ -28,36 +25,22 @@ from rlkit_envs.data_center.psychrometrics import (
     enthalpy_j_kg,
     saturated_air,
 )
+from rlkit_envs.data_center.york_correlation import (
+    COLDEST_WET_BULB,
+    LARGEST_FLOW_RATIO,
+    WARMEST_WET_BULB,
+    TowerCurve,
+    by_flow_ratio,
+    curve_lines,
+    tower_curve,
+    turning_wet_bulb,
+)
 
 Array = NDArray[np.float64]
 
-# Approach in kelvins: [power of water/air ratio][power of range][power of wet bulb].
-_YORK = np.array(
-    [
-        [
-            [-0.359741205, -0.055053608, 0.0023850432],
-            [0.173926877, -0.0248473764, 0.00048430224],
-            [-0.005589849456, 0.0005770079712, -0.00001342427256],
-        ],
-        [
-            [2.84765801111111, -0.121765149, 0.0014599242],
-            [1.680428651, -0.0166920786, -0.0007190532],
-            [-0.025485194448, 0.0000487491696, 0.00002719234152],
-        ],
-        [
-            [-0.0653766255555556, -0.002278167, 0.0002500254],
-            [-0.0910565458, 0.00318176316, 0.000038621772],
-            [-0.0034285382352, 0.00000856589904, -0.000001516821552],
-        ],
-    ]
-)
-_YORK_CONSTANT, _YORK_LINEAR, _YORK_SQUARE = np.ascontiguousarray(np.moveaxis(_YORK, -1, 0))
-_COLDEST_WET_BULB, _WARMEST_WET_BULB = -34.4, 29.4444
 _LEAST_WATER_RATIO, _LARGEST_WATER_RATIO = 0.75, 1.25
 _LEAST_HELD_WATER_RATIO = 0.1
 """Less water than this, over the correlation's, is held to cool no better."""
-_LARGEST_FLOW_RATIO = 6.0
-"""Water over air, beyond which the approach no longer rises at every range of a plant (to 8 K)."""
 _LEAST_FLOW_KG_S = 1e-6
 
 FOULED_FILL = 0.45
@@ -143,7 +126,7 @@ class TowerDesign:
 
         EnergyPlus calibrates the same way (Engineering Reference, variable-speed towers).
         """
-        by_flow = _by_flow_ratio(np.array([self.wet_bulb_degc]), np.array([self.range_k]))
+        by_flow = by_flow_ratio(np.array([self.wet_bulb_degc]), np.array([self.range_k]))
         constant, linear, square = (float(term[0]) for term in by_flow)
         constant -= self.approach_k
         root = sqrt(max(linear * linear - 4.0 * square * constant, 0.0))
@@ -160,24 +143,12 @@ class TowerDesign:
         return self.air_flow_m3_s_w * self.heat_w
 
 
-class _Curve(NamedTuple):
-    """Entering water over wet bulb as a quadratic of the range; from `knee_k` on, approach held."""
-
-    wet_bulb_degc: Array
-    constant: Array
-    linear: Array
-    square: Array
-    knee_k: Array
-    """Largest range of the quadratic, K."""
-
-
 class TowerState(NamedTuple):
     """A tower under its weather, water flow and fan speed."""
 
-    running: _Curve
-    """With the fan at its speed, or at its least speed while it cycles."""
-    full: _Curve
-    """At full air flow, of which free convection is a share."""
+    curves: TowerCurve
+    """Two: with the fan at its speed, or at its least speed while it cycles; and at full air flow,
+    of which free convection is a share. First axis of each array."""
     duty: Array
     """Share of the time that the fan runs, 0..1."""
     free_convection_ratio: float
@@ -190,22 +161,19 @@ class TowerState(NamedTuple):
     """Water over the tower, kg/s."""
 
 
+def _two_curves(wet_bulb_degc: Quantity, running: Array, full: Array) -> TowerCurve:
+    """Curves for two ratios of water to air, evaluated together."""
+    ratios = np.empty((2, *np.broadcast(wet_bulb_degc, running).shape))
+    ratios[0], ratios[1] = running, full
+    return tower_curve(wet_bulb_degc, ratios)
+
+
 class TowerWater(NamedTuple):
     """Water that a tower loses, kg/s; the make-up is the sum."""
 
     evaporation_kg_s: Array
     drift_kg_s: Array
     blowdown_kg_s: Array
-
-
-def york_approach_k(wet_bulb_degc: Quantity, range_k: Quantity, flow_ratio: Quantity) -> Array:
-    """The correlation as published: leaving water over wet bulb, K.
-
-    flow_ratio: water over air, each over its design flow. Fitted for wet bulbs of -34.4..29.4 degC,
-    ranges of 1.1..22.2 K, water at 0.75..1.25 of its design flow and flow ratios up to 8.
-    """
-    constant, linear, square = _by_range(np.asarray(wet_bulb_degc), np.asarray(flow_ratio))
-    return (square * range_k + linear) * range_k + constant
 
 
 def tower_state(
@@ -231,8 +199,7 @@ def tower_state(
     water = flow * (design.water_ratio / design.water_flow_kg_s)
     water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
     return TowerState(
-        running=_curve(wet_bulb_degc, water / (fan.speed * kept * useful)),
-        full=_curve(wet_bulb_degc, water / useful),
+        curves=_two_curves(wet_bulb_degc, water / (fan.speed * kept * useful), water / useful),
         duty=fan.duty,
         free_convection_ratio=design.free_convection_ratio,
         air_ratio=_air_ratio(design, fan, kept),
@@ -337,23 +304,23 @@ def tower_balance(state: TowerState, heat_w: Quantity) -> TowerBalance:
     shares of time, make up the range (as in EnergyPlus, but each along a straight line from the
     water that it would not cool, so that no search is needed).
     """
-    range_k = heat_w / (state.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
-    on = _lines(state.running, range_k)
-    off = _lines(state.full, range_k * (1.0 / state.free_convection_ratio))
-    off = _Lines(
-        off.uncooled_degc,
-        off.chord * (1.0 / state.free_convection_ratio),
-        off.turning * (1.0 / state.free_convection_ratio) ** 2,
-    )
-    better = on.uncooled_degc + on.chord * range_k < off.uncooled_degc + off.chord * range_k
-    uncooled = np.where(better, on.uncooled_degc, off.uncooled_degc)
-    chord = np.where(better, on.chord, off.chord)
-    on_share, off_share = state.duty / chord, (1.0 - state.duty) / off.chord
-    cold = on_share * uncooled + off_share * off.uncooled_degc
+    range_k = np.asarray(heat_w) / (state.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
+    # Free convection's range stands for one that is larger by its share of the air.
+    larger = np.array([1.0, 1.0 / state.free_convection_ratio])
+    larger = larger.reshape(2, *[1] * range_k.ndim)
+    lines = curve_lines(state.curves, range_k * larger)
+    uncooled, off_uncooled = lines.uncooled_degc
+    chord, off_chord = lines.chord * larger
+    turns, off_turns = lines.turning * (larger * larger)
+    better = uncooled + chord * range_k < off_uncooled + off_chord * range_k
+    uncooled = np.where(better, uncooled, off_uncooled)
+    chord = np.where(better, chord, off_chord)
+    on_share, off_share = state.duty / chord, (1.0 - state.duty) / off_chord
+    cold = on_share * uncooled + off_share * off_uncooled
     entering = (range_k + cold) / (on_share + off_share)
     # The chords turn as the range grows.
-    turning = on_share / chord * (entering - uncooled) * np.where(better, on.turning, off.turning)
-    turning += off_share / off.chord * (entering - off.uncooled_degc) * off.turning
+    turning = on_share / chord * (entering - uncooled) * np.where(better, turns, off_turns)
+    turning += off_share / off_chord * (entering - off_uncooled) * off_turns
     slope = (1.0 + turning) / (on_share + off_share)
     return TowerBalance(entering - range_k, slope - 1.0)
 
@@ -380,27 +347,26 @@ def tower_fan_ratio(
     water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
     range_k = heat_w / (flow * WATER_SPECIFIC_HEAT_J_KG_K)
     wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
-    known = np.clip(wet_bulb, _COLDEST_WET_BULB, _WARMEST_WET_BULB)
+    known = np.clip(wet_bulb, COLDEST_WET_BULB, WARMEST_WET_BULB)
     leaving_degc = np.asarray(leaving_degc, dtype=np.float64)
     approach_k = leaving_degc - np.maximum(wet_bulb, known)
     # Water over air rises with the approach: the smaller root of the quadratic, without cancelling.
     ratio = np.full_like(known, 1.0)
     for _ in range(3):  # the wet bulb is held where the correlation turns, which the root decides
-        bulb = np.maximum(known, _turning_wet_bulb(ratio))
-        constant, linear, square = _by_flow_ratio(bulb, range_k)
+        bulb = np.maximum(known, turning_wet_bulb(ratio))
+        constant, linear, square = by_flow_ratio(bulb, range_k)
         constant = constant - (approach_k - (bulb - known))
         root = np.sqrt(np.maximum(linear * linear - 4.0 * square * constant, 0.0))
-        ratio = np.clip(-2.0 * constant / (linear + root), 1e-9, _LARGEST_FLOW_RATIO)
+        ratio = np.clip(-2.0 * constant / (linear + root), 1e-9, LARGEST_FLOW_RATIO)
     speed = np.clip(water / ratio, 0.0, 1.0)
 
     least = design.minimum_fan_ratio
     share = design.free_convection_ratio
-    full, slow = _curve(wet_bulb, water), _curve(wet_bulb, water / least)
-    entering = leaving_degc + range_k
-    off = _lines(full, range_k / share)
-    off_range = share * (entering - off.uncooled_degc) / off.chord
-    on = _lines(slow, range_k)
-    on_range = (entering - on.uncooled_degc) / on.chord
+    ranges = np.empty((2, *np.broadcast(wet_bulb, range_k).shape))
+    ranges[0], ranges[1] = range_k, range_k / share
+    lines = curve_lines(_two_curves(wet_bulb, water / least, water), ranges)
+    on_range, off_range = (leaving_degc + range_k - lines.uncooled_degc) / lines.chord
+    off_range = share * off_range
     on_range = np.maximum(on_range, off_range)
     duty = np.clip((range_k - off_range) / np.maximum(on_range - off_range, 1e-9), 0.0, 1.0)
     return np.where(on_range >= range_k - 1e-9, duty * least, np.maximum(speed, least))
@@ -430,70 +396,3 @@ def tower_water(
     drift = state.air_ratio * state.water_flow_kg_s * (design.drift_ratio * works)
     blowdown = evaporation * (1.0 / (design.cycles_of_concentration - 1.0)) - drift
     return TowerWater(evaporation, drift, np.maximum(blowdown, 0.0))
-
-
-def _by_range(wet_bulb_degc: Array, flow_ratio: Array) -> Array:
-    """The approach's coefficients over the range: (3, ...), constant first."""
-    terms = _in_wet_bulb(wet_bulb_degc)
-    return (terms[2] * flow_ratio + terms[1]) * flow_ratio + terms[0]
-
-
-def _by_flow_ratio(wet_bulb_degc: Array, range_k: Array) -> Array:
-    """The approach's coefficients over the flow ratio: (3, ...), constant first."""
-    terms = _in_wet_bulb(wet_bulb_degc)
-    return (terms[:, 2] * range_k + terms[:, 1]) * range_k + terms[:, 0]
-
-
-def _in_wet_bulb(wet_bulb_degc: Array) -> Array:
-    """[power of flow ratio, power of range, ...] at that wet bulb."""
-    shape = (3, 3, *[1] * wet_bulb_degc.ndim)
-    result = _YORK_SQUARE.reshape(shape) * wet_bulb_degc
-    result += _YORK_LINEAR.reshape(shape)
-    result *= wet_bulb_degc
-    result += _YORK_CONSTANT.reshape(shape)
-    return result
-
-
-def _turning_wet_bulb(flow_ratio: Array) -> Array:
-    """Wet bulb below which the correlation's leaving water warms again, over a flow ratio.
-
-    A parabola just above the turning points at flow ratios of 2.5 to 6 and ranges of 0 to 8 K.
-    """
-    missing = _LARGEST_FLOW_RATIO - flow_ratio
-    return -3.0 - 3.1 * missing * missing
-
-
-def _curve(wet_bulb_degc: Quantity, flow_ratio: Array) -> _Curve:
-    wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
-    flow_ratio = np.minimum(flow_ratio, _LARGEST_FLOW_RATIO)
-    known = np.maximum(_turning_wet_bulb(flow_ratio), _COLDEST_WET_BULB)
-    known = np.maximum(wet_bulb, known)
-    held = np.minimum(known, _WARMEST_WET_BULB)
-    constant, linear, square = _by_range(held, flow_ratio)
-    # Where the approach is largest over the range, or sooner where colder air would warm the water.
-    largest = np.minimum(10.9 + 7.5 / flow_ratio, 26.0 - 2.5 * flow_ratio)
-    bends = square < 0.0
-    knee_k = np.where(bends, linear / np.where(bends, -2.0 * square, 1.0), largest)
-    knee_k = np.minimum(np.maximum(knee_k, 0.0), np.minimum(largest, 18.5))
-    return _Curve(known, constant, linear + 1.0, square, knee_k)
-
-
-class _Lines(NamedTuple):
-    """Entering water over the range as a straight line through a range of the curve."""
-
-    uncooled_degc: Array
-    """Water that the curve would not cool: the line's start."""
-    chord: Array
-    """Kelvins of entering water per kelvin of range, up to that range."""
-    turning: Array
-    """Growth of the chord per kelvin of range, 1/K, at most 0."""
-
-
-def _lines(curve: _Curve, range_k: Array) -> _Lines:
-    safe = np.maximum(range_k, 1e-6)
-    bent = np.minimum(safe, curve.knee_k)
-    bend = curve.square * bent
-    share = bent / safe
-    chord = 1.0 + (curve.linear - 1.0 + bend) * share
-    slope = np.where(safe > curve.knee_k, 1.0, curve.linear + 2.0 * bend)
-    return _Lines(curve.wet_bulb_degc + curve.constant, chord, (slope - chord) / safe)

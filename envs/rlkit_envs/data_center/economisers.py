@@ -80,7 +80,7 @@ class PlateExchangerDesign:
 
 def plate_exchanger_w_k(
     design: PlateExchangerDesign,
-    mode: Quantity | NDArray[np.int64],
+    mode: Quantity | NDArray[np.int64] | NDArray[np.bool_],
     chilled_flow_kg_s: Quantity,
     condenser_flow_kg_s: Quantity,
     *,
@@ -88,9 +88,9 @@ def plate_exchanger_w_k(
 ) -> Array:
     """Heat moved per kelvin between the streams' entering temperatures, W/K; 0 in mode OFF.
 
-    mode: `EconomiserMode`, one for each environment. fouling: severity 0..1, at 1 with
-    `FOULED_PLATES` of the conductance lost. Times (chilled return - tower leaving), where positive,
-    it is the heat that leaves the chilled water and enters the tower water.
+    mode: `EconomiserMode`, or whether it is open, one for each environment. fouling: severity
+    0..1, at 1 with `FOULED_PLATES` of the conductance lost. Times (chilled return - tower leaving),
+    where positive, it is the heat that leaves the chilled water and enters the tower water.
     """
     smaller = np.minimum(chilled_flow_kg_s, condenser_flow_kg_s)
     larger = np.maximum(chilled_flow_kg_s, condenser_flow_kg_s)

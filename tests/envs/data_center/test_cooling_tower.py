@@ -14,7 +14,6 @@ from rlkit_envs.data_center.cooling_tower import (
     tower_leaving_degc,
     tower_state,
     tower_water,
-    york_approach_k,
 )
 from rlkit_envs.data_center.psychrometrics import (
     density_kg_m3,
@@ -23,6 +22,7 @@ from rlkit_envs.data_center.psychrometrics import (
     saturation_humidity_ratio,
     wet_bulb_degc,
 )
+from rlkit_envs.data_center.york_correlation import york_approach_k
 
 DESIGN = TowerDesign()
 FLOW = np.array([DESIGN.water_flow_kg_s])

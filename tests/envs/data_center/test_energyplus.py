@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rlkit_envs.data_center.cooling_tower import york_approach_k
 from rlkit_envs.data_center.economisers import EconomiserMode
 from rlkit_envs.data_center.energyplus import (
     EnergyPlusActions,
@@ -35,6 +34,7 @@ from rlkit_envs.data_center.pumps import PumpDesign
 from rlkit_envs.data_center.servers import operate_servers
 from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weather
 from rlkit_envs.data_center.weather_files import read_epw
+from rlkit_envs.data_center.york_correlation import york_approach_k
 
 needs_energyplus = pytest.mark.skipif(
     importlib.util.find_spec("pyenergyplus") is None, reason="needs the extra energyplus"
