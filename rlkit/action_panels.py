@@ -1,21 +1,22 @@
 """Draws what a policy may do and what it makes of it, a row for each action.
 
-One panel for actions to choose among, one for continuous ones; `rlkit.drawing` puts them beside the
-picture.
+One panel for actions to choose among, one for those that combine levels of several settings, one
+for continuous ones; `rlkit.drawing` puts them beside the picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import ImageDraw
 
-from rlkit.drawing import BAR, CHOSEN, DIM, SMALL, TINY, TRACK, Area, Moment, shortened
+from rlkit.drawing import BAR, CHOSEN, DIM, SMALL, TEXT, TINY, TRACK, Area, Moment, shortened
 from rlkit.outlook import Outlook
 
 _CAPTION = 30
 _ROW = 22
+_HEADING = 20
 _MOST_ROWS = 24
 _DETAILED_ROW = 40
 _MOST_DETAILED_ROWS = 12
@@ -38,43 +39,27 @@ class ChoicePanel:
         self._names = list(names)
         self._rows = min(len(self._names), _MOST_ROWS)
         self.height = _CAPTION + self._rows * _ROW
-        self._spread = 0.0
+        self._bars = _Bars()
 
     def restart(self) -> None:
         """Forget the episode so far."""
-        self._spread = 0.0
+        self._bars = _Bars()
+
+    def follow(self, moment: Moment) -> None:
+        """Take note of a moment that is not drawn."""
+        self._bars.follow(moment.outlook)
 
     def draw(self, draw: ImageDraw.ImageDraw, area: Area, moment: Moment) -> None:
         """Draw the moment into `area`."""
         taken = None if moment.action is None else int(moment.action)
-        caption, shares, texts = self._bars(moment.outlook)
+        self._bars.follow(moment.outlook)
+        caption = self._bars.caption(moment.outlook, "Q-values", "of the actions")
         draw.text((area.left, area.top + 14), caption, DIM, SMALL, "lm")
-        start, end = area.left + _LABEL_WIDTH, area.right - _NUMBER_WIDTH
         for row, index in enumerate(self._shown(moment.outlook.preferences, taken)):
             middle = area.top + _CAPTION + row * _ROW + _ROW // 2
-            bar_colour, text_colour = (CHOSEN, CHOSEN) if index == taken else (BAR, DIM)
-            name = shortened(self._names[index], _LABEL_WIDTH - 6)
-            draw.text((area.left, middle), name, text_colour, SMALL, "lm")
-            if shares is None:
-                continue
-            draw.rectangle((start, middle - 6, end, middle + 6), fill=TRACK)
-            length = shares[index] * (end - start)
-            if length >= 1:
-                draw.rectangle((start, middle - 6, start + length, middle + 6), fill=bar_colour)
-            draw.text((area.right, middle), texts[index], text_colour, SMALL, "rm")
-
-    def _bars(self, outlook: Outlook) -> tuple[str, np.ndarray | None, list[str]]:
-        """The panel's caption; each bar's share of its track, if there are bars; their numbers."""
-        if outlook.q_values is not None:
-            above_lowest = outlook.q_values - outlook.q_values.min()
-            # Grows at once and shrinks slowly, so that bars neither overflow nor flicker.
-            self._spread = max(float(above_lowest.max()), 0.98 * self._spread, 1e-6)
-            numbers = [f"{value:z.2f}" for value in outlook.q_values.tolist()]
-            return "Q-values, bars above the lowest", above_lowest / self._spread, numbers
-        if outlook.probabilities is not None:
-            numbers = [f"{share:.1%}" for share in outlook.probabilities.tolist()]
-            return "probabilities of the actions", outlook.probabilities, numbers
-        return "action taken", None, []
+            self._bars.draw(
+                draw, area, middle, self._names[index], moment.outlook, index, index == taken
+            )
 
     def _shown(self, preferences: np.ndarray | None, taken: int | None) -> list[int]:
         """The actions that have a row, in their own order."""
@@ -84,6 +69,106 @@ class ChoicePanel:
         if taken is not None:
             order[taken] = np.inf
         return sorted(np.argsort(-order, kind="stable")[: self._rows].tolist())
+
+
+class LevelPanel:
+    """Actions that each combine a level of every setting, a row for each level.
+
+    The levels of the action taken are in another colour. Q-values: a level has that of the best
+    action with it, so that a setting whose bars are all alike does not matter now. Probabilities: a
+    level has those of all actions with it together. Bars are as those of `ChoicePanel`.
+    """
+
+    def __init__(self, meanings: Sequence[Mapping[str, str]]) -> None:
+        """meanings: of each action, setting -> level, with the same settings for all."""
+        settings = {name: list(dict.fromkeys(m[name] for m in meanings)) for name in meanings[0]}
+        self._settings = settings
+        self._has = np.array(
+            [[m[name] == level for m in meanings] for name in settings for level in settings[name]]
+        )
+        self.height = _CAPTION + sum(_HEADING + _ROW * len(levels) for levels in settings.values())
+        self._bars = _Bars()
+
+    def restart(self) -> None:
+        """Forget the episode so far."""
+        self._bars = _Bars()
+
+    def follow(self, moment: Moment) -> None:
+        """Take note of a moment that is not drawn."""
+        self._bars.follow(self._of_levels(moment.outlook))
+
+    def draw(self, draw: ImageDraw.ImageDraw, area: Area, moment: Moment) -> None:
+        """Draw the moment into `area`."""
+        outlook = self._of_levels(moment.outlook)
+        taken = np.zeros(len(self._has), bool)
+        if moment.action is not None:
+            taken = self._has[:, int(moment.action)]
+        self._bars.follow(outlook)
+        caption = self._bars.caption(outlook, "best Q-values", "of the levels")
+        draw.text((area.left, area.top + 14), caption, DIM, SMALL, "lm")
+        top, row = area.top + _CAPTION, 0
+        for setting, levels in self._settings.items():
+            draw.text((area.left, top + _HEADING // 2 + 1), setting, TEXT, SMALL, "lm")
+            top += _HEADING
+            for level in levels:
+                middle = top + _ROW // 2
+                self._bars.draw(draw, area, middle, f"   {level}", outlook, row, bool(taken[row]))
+                top, row = top + _ROW, row + 1
+
+    def _of_levels(self, outlook: Outlook) -> Outlook:
+        """What holds for each level, in the order of the rows, in place of each action."""
+        if outlook.q_values is not None:
+            return Outlook(q_values=np.where(self._has, outlook.q_values, -np.inf).max(axis=1))
+        if outlook.probabilities is not None:
+            return Outlook(probabilities=self._has @ outlook.probabilities)
+        return Outlook()
+
+
+class _Bars:
+    """Bars of Q-values or of probabilities, and the scale of the former."""
+
+    def __init__(self) -> None:
+        self._spread = 0.0
+
+    def follow(self, outlook: Outlook) -> None:
+        if outlook.q_values is not None:
+            # Grows at once and shrinks slowly, so that bars neither overflow nor flicker.
+            self._spread = max(float(np.ptp(outlook.q_values)), 0.98 * self._spread, 1e-6)
+
+    def caption(self, outlook: Outlook, of_values: str, of_what: str) -> str:
+        if outlook.q_values is not None:
+            return f"{of_values}, bars above the lowest"
+        return "action taken" if outlook.probabilities is None else f"probabilities {of_what}"
+
+    def draw(
+        self,
+        draw: ImageDraw.ImageDraw,
+        area: Area,
+        middle: int,
+        name: str,
+        outlook: Outlook,
+        index: int,
+        taken: bool,
+    ) -> None:
+        """One row: its name and, where the policy tells numbers, the bar of entry `index`."""
+        bar_colour, text_colour = (CHOSEN, CHOSEN) if taken else (BAR, DIM)
+        name = shortened(name, _LABEL_WIDTH - 6)
+        draw.text((area.left, middle), name, text_colour, SMALL, "lm")
+        if outlook.q_values is not None:
+            value = float(outlook.q_values[index])
+            share = (value - float(outlook.q_values.min())) / self._spread
+            number = f"{value:z.2f}"
+        elif outlook.probabilities is not None:
+            share = float(outlook.probabilities[index])
+            number = f"{share:.1%}"
+        else:
+            return
+        start, end = area.left + _LABEL_WIDTH, area.right - _NUMBER_WIDTH
+        draw.rectangle((start, middle - 6, end, middle + 6), fill=TRACK)
+        length = share * (end - start)
+        if length >= 1:
+            draw.rectangle((start, middle - 6, start + length, middle + 6), fill=bar_colour)
+        draw.text((area.right, middle), number, text_colour, SMALL, "rm")
 
 
 class RangePanel:
@@ -109,12 +194,19 @@ class RangePanel:
         """Forget the episode so far."""
         self._reach[:] = _LEAST_REACH
 
+    def follow(self, moment: Moment) -> None:
+        """Take note of a moment that is not drawn."""
+        taken = () if moment.action is None else (np.ravel(moment.action),)
+        for values in (*(_band(moment.outlook) or ()), *taken):
+            self._reach = np.maximum(self._reach, np.abs(values))
+
     def draw(self, draw: ImageDraw.ImageDraw, area: Area, moment: Moment) -> None:
         """Draw the moment into `area`."""
-        gaussian = moment.outlook.gaussian
-        band = None if gaussian is None else (gaussian[0] - gaussian[1], gaussian[0] + gaussian[1])
+        self.follow(moment)
+        gaussian, band = moment.outlook.gaussian, _band(moment.outlook)
         taken = None if moment.action is None else np.ravel(moment.action)
-        low, high = self._range(band or (), taken)
+        low = np.where(self._bounded, self._low, -self._reach)
+        high = np.where(self._bounded, self._high, self._reach)
         caption = "action taken" + ", and mean \u00b1 standard deviation" * (gaussian is not None)
         draw.text((area.left, area.top + 14), caption, DIM, SMALL, "lm")
         start, end = area.left + _LABEL_WIDTH, area.right - _NUMBER_WIDTH
@@ -145,11 +237,10 @@ class RangePanel:
                 text = shortened(text, _LABEL_WIDTH - 6, TINY)
                 draw.text((area.left, middle + 15), text, DIM, TINY, "lm")
 
-    def _range(
-        self, band: Sequence[np.ndarray], taken: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(components,) where each range begins and ends."""
-        for values in (*band, *(() if taken is None else (taken,))):
-            self._reach = np.maximum(self._reach, np.abs(values))
-        low = np.where(self._bounded, self._low, -self._reach)
-        return low, np.where(self._bounded, self._high, self._reach)
+
+def _band(outlook: Outlook) -> tuple[np.ndarray, np.ndarray] | None:
+    """(components,) mean less a standard deviation, and mean plus one."""
+    if outlook.gaussian is None:
+        return None
+    mean, deviation = outlook.gaussian
+    return mean - deviation, mean + deviation

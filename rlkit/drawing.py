@@ -38,11 +38,12 @@ _LARGEST_PICTURE = 720
 class Moment:
     """One step of an episode, as it is drawn.
 
-    picture: (height, width, 3) uint8, RGB. score: sum of rewards so far. step: from 0.
+    picture: (height, width, 3) uint8, RGB; None of a moment that is followed and not drawn.
+    score: sum of rewards so far. step: from 0.
     action: taken here, as an index or as a vector; None after the last.
     """
 
-    picture: np.ndarray
+    picture: np.ndarray | None
     score: float
     step: int
     action: np.ndarray | int | None = None
@@ -75,6 +76,9 @@ class Panel(Protocol):
 
     def restart(self) -> None:
         """Forget the episode so far."""
+
+    def follow(self, moment: Moment) -> None:
+        """Take note of a moment that is not drawn."""
 
     def draw(self, draw: ImageDraw.ImageDraw, area: Area, moment: Moment) -> None:
         """Draw the moment into `area`."""
@@ -126,16 +130,24 @@ class Scene:
         if self._actions is not None:
             self._actions.restart()
 
+    def follow(self, moment: Moment) -> None:
+        """Take note of a moment that is not drawn, so that later ones look as if it were."""
+        self._note_value(moment)
+        if self._actions is not None:
+            self._actions.follow(moment)
+
     def draw(self, moment: Moment) -> Image.Image:
-        """The moment's image, of `size`, in RGB."""
+        """The moment's image, of `size`, in RGB. Raises ValueError for one without a picture."""
+        if moment.picture is None:
+            raise ValueError(f"the moment of step {moment.step} has no picture")
+        self._note_value(moment)
         image = self._empty.copy()
         picture = Image.fromarray(moment.picture).resize(self._picture_size, self._resampling)
         image.paste(picture, self._picture_at)
         draw = ImageDraw.Draw(image)
         score_top = self._top + 24
         draw.text((self._left, score_top), score_text(moment.score), TEXT, LARGE, anchor="lt")
-        seconds = moment.step * self._seconds_per_step
-        clock = f"{int(seconds // 60)}:{seconds % 60:04.1f}"
+        clock = clock_text(moment.step * self._seconds_per_step)
         draw.text((self._right, score_top + 4), f"step {moment.step:,}", TEXT, MEDIUM, "rt")
         draw.text((self._right, score_top + 25), clock, DIM, MEDIUM, "rt")
         top = self._top + _HEADER
@@ -155,13 +167,15 @@ class Scene:
         draw.text((self._left, self._top + 67), "score", DIM, SMALL, anchor="lt")
         return image
 
+    def _note_value(self, moment: Moment) -> None:
+        if moment.value is not None and moment.action is not None:
+            self._values.append(moment.value)
+
     def _draw_curve(self, draw: ImageDraw.ImageDraw, moment: Moment) -> None:
         top = self._top + _HEADER
         bottom = top + _CURVE - 8
         of_what = "state" if moment.outlook.q_values is None else "action taken"
         draw.text((self._left, top - 6), f"value of the {of_what}", DIM, SMALL, anchor="ls")
-        if moment.value is not None and moment.action is not None:
-            self._values.append(moment.value)
         if not self._values:
             return
         values = np.array(self._values)
@@ -178,6 +192,15 @@ class Scene:
 def score_text(score: float) -> str:
     """A sum of rewards: whole numbers as such, others with one decimal."""
     return f"{score:z,.0f}" if float(score).is_integer() else f"{score:z,.1f}"
+
+
+def clock_text(seconds: float) -> str:
+    """A time as minutes and seconds; from an hour on as hours, minutes and seconds, and days."""
+    if seconds < 3600:
+        return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
+    days, rest = divmod(int(seconds), 86_400)
+    clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days} d {clock}" if days else clock
 
 
 def shortened(text: str, width: float, font: Font = SMALL) -> str:

@@ -1,7 +1,8 @@
 """Records whole episodes of a policy as a video, with score, values and actions drawn in.
 
 ffmpeg (from the package imageio-ffmpeg) encodes while the episode is played, so that memory does
-not grow with the length. How a frame looks is left to `rlkit.drawing` and `rlkit.action_panels`.
+not grow with the length. A still is the last frame alone. How a frame looks is left to
+`rlkit.drawing` and `rlkit.action_panels`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rlkit.action_panels import ChoicePanel, RangePanel
+from rlkit.action_panels import ChoicePanel, LevelPanel, RangePanel
 from rlkit.drawing import Moment, Panel, Scene
 from rlkit.environments import Environment, environment_id, make_watchable
 from rlkit.evaluation import check_spaces
@@ -35,6 +36,8 @@ _ENCODERS = {
     ".gif": "-filter_complex split[a][b];[a]palettegen=stats_mode=single[p];"
     "[b][p]paletteuse=new=1:dither=none -f gif",
 }
+_STILL = ".png"
+_TALLEST_PANEL = 720
 
 
 class VideoError(OSError):
@@ -45,7 +48,7 @@ class VideoError(OSError):
 class RecordedEpisode:
     """An episode as it was recorded.
 
-    episode_return: sum of rewards. steps: environment steps; the video has one frame more.
+    episode_return: sum of rewards. steps: environment steps; a video has one frame more.
     counts: what the environment counts, by name; empty if it counts nothing.
     """
 
@@ -56,7 +59,7 @@ class RecordedEpisode:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A finished video. size: (width, height) in pixels."""
+    """A finished video, or a still of one frame. size: (width, height) in pixels."""
 
     path: Path
     episodes: list[RecordedEpisode]
@@ -78,10 +81,11 @@ def record(
 ) -> Recording:
     """Play whole episodes one after the other into one video at `path`, an .mp4 or a .gif.
 
-    The file appears as a whole once it is finished; an older one stays until then.
+    A .png holds the last frame alone, which shows a whole episode where the environment's pictures
+    do. The file appears as a whole once it is finished; an older one stays until then.
     frames_per_second: None shows an environment at its own pace; an Atari game at frame skip 4
     takes 15 steps a second.
-    on_frame is called with the number of frames drawn and the score.
+    on_frame is called with the number of frames played and the score.
     Raises ValueError for another suffix, for a policy whose spaces are not the environment's, and
     for an environment that cannot be drawn; VideoError or another OSError where the file cannot be
     written.
@@ -105,25 +109,30 @@ def record(
         scene = Scene(
             environment_id(environment),
             _picture(env).shape,
-            1 / own_pace,
+            env.metadata.get("seconds_per_step", 1 / own_pace),
             shows_value=told.q_values is not None or told.value is not None,
             actions=_action_panel(env),
         )
         recorded: list[RecordedEpisode] = []
         frames = 0
-        with torch.random.fork_rng(), _encoder(path, scene.size, rate) as write:
+        still = path.suffix.lower() == _STILL
+        writer = _still(path) if still else _encoder(path, scene.size, rate)
+        with torch.random.fork_rng(), writer as write:
             torch.manual_seed(seed)
             for number in range(episodes):
                 scene.restart()
                 first_seed = seed if number == 0 else None
-                for moment, ended in _play(policy, env, first_seed, deterministic):
-                    write(scene.draw(moment))
+                for moment, ended in _play(policy, env, first_seed, deterministic, not still):
+                    if moment.picture is None:
+                        scene.follow(moment)
+                    else:
+                        write(scene.draw(moment))
                     frames += 1
                     if on_frame is not None:
                         on_frame(frames, moment.score)
                     if ended is not None:
                         recorded.append(ended)
-        return Recording(path, recorded, frames, rate, scene.size)
+        return Recording(path, recorded, 1 if still else frames, rate, scene.size)
     finally:
         policy.train(was_training)
         env.close()
@@ -131,15 +140,20 @@ def record(
 
 def check_video_path(path: Path) -> None:
     """Raise ValueError for a file name that `record` has no encoder for."""
-    if path.suffix.lower() not in _ENCODERS:
-        known = " or ".join(_ENCODERS)
-        raise ValueError(f"cannot write a video as {path.name!r}: its name must end in {known}")
+    if path.suffix.lower() not in (*_ENCODERS, _STILL):
+        raise ValueError(
+            f"cannot write a video as {path.name!r}: its name must end in "
+            f"{', '.join(_ENCODERS)}, or {_STILL} for a still"
+        )
 
 
 def _play(
-    policy: Policy, env: gym.Env, seed: int | None, deterministic: bool
+    policy: Policy, env: gym.Env, seed: int | None, deterministic: bool, pictured: bool
 ) -> Iterator[tuple[Moment, RecordedEpisode | None]]:
-    """The moments of one episode; the last comes with what became of the episode."""
+    """The moments of one episode; the last comes with what became of the episode.
+
+    pictured: whether all have a picture, or the last alone.
+    """
     observation, _ = env.reset(seed=seed)
     state: State = None
     outlook = Outlook()
@@ -150,7 +164,8 @@ def _play(
             outlook = outlook_of(policy, tensor, state)
             actions, state = policy.act(tensor, state, deterministic)
         action = actions.cpu().numpy()[0]
-        yield Moment(_picture(env), score, steps, _drawn(action, env), outlook), None
+        picture = _picture(env) if pictured else None
+        yield Moment(picture, score, steps, _drawn(action, env), outlook), None
         observation, reward, terminated, truncated, info = env.step(action)
         score += float(reward)
         steps += 1
@@ -170,7 +185,11 @@ def _picture(env: gym.Env) -> np.ndarray:
 
 
 def _action_panel(env: gym.Env) -> Panel | None:
-    """What draws the environment's actions, under its own names for them if it has any."""
+    """What draws the environment's actions, under its own names for them if it has any.
+
+    These stand in its attribute `action_meanings`: a name for each action or component, or a
+    mapping of settings to levels for each action that combines some.
+    """
     space = env.action_space
     if env.has_wrapper_attr("action_meanings"):
         names = list(env.get_wrapper_attr("action_meanings"))
@@ -178,6 +197,11 @@ def _action_panel(env: gym.Env) -> Panel | None:
         names = []
     match space:
         case gym.spaces.Discrete():
+            if names and isinstance(names[0], Mapping):
+                panel = LevelPanel(names)
+                if panel.height <= _TALLEST_PANEL:
+                    return panel
+                names = [", ".join(meaning.values()) for meaning in names]
             numbers = range(int(space.start), int(space.start + space.n))
             return ChoicePanel(names or [f"action {number}" for number in numbers])
         case gym.spaces.Box():
@@ -196,6 +220,27 @@ def _drawn(action: np.ndarray, env: gym.Env) -> np.ndarray | int:
     """The index of an action to choose, or the components of a continuous one."""
     space = env.action_space
     return int(action - space.start) if isinstance(space, gym.spaces.Discrete) else action.ravel()
+
+
+@contextmanager
+def _still(path: Path) -> Iterator[Callable[[Image.Image], None]]:
+    """Gives a function that takes images; puts the last of them in place at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    last: Image.Image | None = None
+
+    def write(image: Image.Image) -> None:
+        nonlocal last
+        last = image
+
+    with whole_file(path) as beside:
+        beside.touch()  # where no file can be, that is known before the episode is played
+        yield write
+        if last is None:
+            raise ValueError("a still needs an image")
+        try:
+            last.save(beside, format="PNG")
+        except OSError as error:
+            raise VideoError(f"cannot write the still {path}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`rlkit watch`: records episodes of a policy as a video."""
+"""`rlkit watch`: records episodes of a policy as a video, or as a still."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class WatchOptions:
     """A run's folder, a policy file, the name of a recipe, for the policy that ships with it, or an
     archive of Stable-Baselines3 (.zip)."""
     video: Path | None = None
-    """Where to write, as .mp4 or .gif. By default in the videos/ folder of the run that was named,
-    or in the current folder."""
+    """Where to write, as .mp4 or .gif, or the last picture alone as .png. By default a video in the
+    videos/ folder of the run that was named, or in the current folder."""
     on: str | None = None
     """The environment to play in: its registered name, a recipe or a run. By default the one that
     the policy was trained in, which an archive does not know."""
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     for episode in recording.episodes:
         counts = "".join(f", {n.replace('_', ' ')} {v:.9g}" for n, v in episode.counts.items())
         print(f"return {episode.episode_return:.9g} in {episode.steps} steps{counts}")
-    print(f"video: {recording.path}")
+    print(f"{'still' if recording.path.suffix.lower() == '.png' else 'video'}: {recording.path}")
     return 0
 
 

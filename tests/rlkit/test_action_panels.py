@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from rlkit.action_panels import ChoicePanel, RangePanel
+from rlkit.action_panels import ChoicePanel, LevelPanel, RangePanel
 from rlkit.drawing import BAR, CHOSEN, TRACK, Area, Moment, Panel
 from rlkit.outlook import Outlook
 
@@ -73,6 +73,60 @@ def test_of_many_actions_the_one_taken_is_always_shown(told: bool):
     assert is_colour(drawn(panel, 1, outlook), CHOSEN).any()
     if told:
         assert panel._shown(outlook.preferences, 1)[1:] == list(range(37, 60))
+
+
+SETTINGS = [
+    {"air": air, "mode": mode}  # six actions
+    for air in ("18 \u00b0C", "24 \u00b0C", "27 \u00b0C")
+    for mode in ("off", "full")
+]
+LEVEL_ROWS = np.array([0, 1, 2, 4, 5]) * 22 + 30 + np.array([20, 20, 20, 18, 18]) + 11
+
+
+def level_bars(picture: np.ndarray, colour: tuple[int, int, int]) -> list[float]:
+    """Share of each level's track that has `colour`."""
+    return (is_colour(picture[LEVEL_ROWS, 118 : 320 - 56], colour).mean(1)).round(2).tolist()
+
+
+def test_a_level_has_the_value_of_the_best_action_with_it():
+    panel = LevelPanel(SETTINGS)
+    assert panel.height == 30 + 2 * 20 + 5 * 22
+    picture = drawn(panel, 3, Outlook(q_values=np.array([0.0, 1.0, 2.0, 5.0, 4.0, 3.0])))
+    # Best with 18, 24, 27 degC: 1, 5, 4; off and full: 4, 5; bars from 1 to 5.
+    assert level_bars(picture, CHOSEN) == pytest.approx([0, 1, 0, 0, 1], abs=0.02)
+    assert level_bars(picture, BAR) == pytest.approx([0, 0, 0.75, 0.75, 0], abs=0.02)
+
+
+def test_a_level_is_as_likely_as_all_actions_with_it_together():
+    panel = LevelPanel(SETTINGS)
+    outlook = Outlook(value=1.0, probabilities=np.array([0.1, 0.2, 0.0, 0.3, 0.15, 0.25]))
+    picture = drawn(panel, None, outlook)
+    assert level_bars(picture, BAR) == pytest.approx([0.3, 0.3, 0.4, 0.25, 0.75], abs=0.02)
+    assert not is_colour(picture, CHOSEN).any()
+
+
+def test_levels_that_were_taken_stand_out_without_numbers():
+    picture = drawn(LevelPanel(SETTINGS), 4, Outlook())
+    assert not is_colour(picture, TRACK).any()
+    taken = [is_colour(picture[y - 8 : y + 8], CHOSEN).any() for y in LEVEL_ROWS]
+    assert taken == [False, False, True, True, False]
+
+
+def test_moments_that_are_only_followed_count_for_the_scale():
+    far, near = (Outlook(q_values=np.array([0.0, height])) for height in (4.0, 2.0))
+    for panel, rows in (
+        (ChoicePanel(["a", "b"]), 2),
+        (LevelPanel([{"x": "a"}, {"x": "b"}]), 0),
+    ):
+        panel.follow(Moment(None, 0.0, 0, 0, far))
+        picture = drawn(panel, 0, near)
+        bars = bar_lengths(picture, BAR, 2) if rows else is_colour(picture[83], BAR).sum()
+        assert np.max(bars) == pytest.approx(TRACK_WIDTH * 2 / 3.92, abs=1)
+    force = RangePanel(["force"], np.array([-np.inf]), np.array([np.inf]))
+    force.follow(Moment(None, 0.0, 0, np.array([4.0]), Outlook()))
+    line = drawn(force, np.array([2.0]), Outlook())[30 + 11 - 8, 100:270]
+    mark = float(np.flatnonzero(is_colour(line, CHOSEN)).mean()) + 100 - 118
+    assert mark == pytest.approx(0.75 * TRACK_WIDTH, abs=1)
 
 
 def test_a_range_shows_where_the_action_lies_and_the_spread_it_was_drawn_with():

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from rlkit.action_panels import ChoicePanel
-from rlkit.drawing import SMALL, Moment, Scene, score_text, shortened
+from rlkit.action_panels import ChoicePanel, LevelPanel
+from rlkit.drawing import SMALL, Moment, Scene, clock_text, score_text, shortened
 from rlkit.environments import GymnasiumEnvironment, make_envs, make_watchable
 from rlkit.outlook import Outlook
-from rlkit.video import record
+from rlkit.video import VideoError, _action_panel, record
 from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
@@ -70,6 +70,15 @@ class CountingFromOne(Corridor):
     action_space = gym.spaces.Discrete(2, start=1)
 
 
+class Combining(Corridor):
+    """Two settings with two levels each; a day a step."""
+
+    metadata = {**Corridor.metadata, "seconds_per_step": 86_400}  # noqa: RUF012
+    action_space = gym.spaces.Discrete(4)
+    action_meanings = tuple({"heat": heat, "fan": fan} for heat in "01" for fan in ("low", "high"))
+
+
+gym.register("test/Combining-v0", lambda **settings: Combining(**settings))
 gym.register("test/Corridor-v0", lambda **settings: Corridor(**settings))
 gym.register("test/Undrawable-v0", lambda **settings: Undrawable(**settings))
 gym.register("test/Named-v0", lambda **settings: Named(**settings))
@@ -285,9 +294,82 @@ def test_choices_need_not_count_from_zero(tmp_path: Path, moments: list[Moment])
     assert [moment.action for moment in moments] == [0, 0, 0, None]
 
 
+def test_actions_that_combine_levels_have_a_row_a_level(
+    tmp_path: Path, moments: list[Moment], texts: list[str]
+):
+    environment = GymnasiumEnvironment("test/Combining-v0")
+    record(random_policy(environment), environment, tmp_path / "a.gif")
+    assert {"heat", "   0", "   1", "fan", "   low", "   high", "2 d 0:00:00"} <= set(texts)
+    assert "best Q-values, bars above the lowest" in texts
+    assert len(moments) == 4
+
+
+def test_where_levels_are_too_many_the_preferred_actions_have_rows(texts: list[str]):
+    env = Combining()
+    env.action_space = gym.spaces.Discrete(80)  # pyright: ignore[reportIncompatibleVariableOverride]
+    env.action_meanings = tuple(  # pyright: ignore[reportAttributeAccessIssue]
+        {"heat": f"{heat}", "fan": fan} for heat in range(40) for fan in ("low", "high")
+    )
+    assert isinstance(_action_panel(env), ChoicePanel)
+    env.action_meanings = env.action_meanings[:20]
+    assert isinstance(_action_panel(env), LevelPanel)
+
+
+def test_a_still_is_the_last_frame_of_the_video(tmp_path: Path, moments: list[Moment]):
+    policy, seen = random_policy(CORRIDOR), []
+    still = record(
+        policy, CORRIDOR, tmp_path / "a.png", episodes=2, on_frame=lambda n, _: seen.append(n)
+    )
+    assert (still.frames, still.path, len(still.episodes)) == (1, tmp_path / "a.png", 2)
+    assert seen == list(range(1, 9))
+    assert [moment.step for moment in moments] == [3, 3], "only what is looked at is drawn"
+    record(policy, CORRIDOR, tmp_path / "a.gif", episodes=2)
+    last = imageio.imread(tmp_path / "a.gif", plugin="pillow", index=7)
+    with Image.open(tmp_path / "a.png") as image:
+        assert (image.format, image.size) == ("PNG", still.size)
+        difference = np.abs(np.asarray(image).astype(int) - last[..., :3])
+    assert (difference <= 8).mean() > 0.99  # of the GIF's palette
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.png"]
+
+
+def test_a_moment_without_a_picture_is_not_drawn():
+    scene = Scene("a game", (30, 40, 3), 0.1)
+    with pytest.raises(ValueError, match="step 7 has no picture"):
+        scene.draw(Moment(None, 0.0, 7))
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_a_day_of_a_data_centre_is_a_frame_every_five_minutes(
+    tmp_path: Path, discrete: bool, texts: list[str]
+):
+    arguments = {"site": "small_room", "episode_days": 1, "discrete": discrete}
+    environment = GymnasiumEnvironment("rlkit/DataCenterCooling-v0", arguments)
+    if discrete:
+        policy = random_policy(environment)
+    else:
+        envs = make_envs(environment, 1)
+        spaces = envs.single_observation_space, envs.single_action_space
+        policy = ActorCriticPolicy(*spaces, NetworkConfig(torso="mlp", hidden_sizes=(8,)))
+    recording = record(policy, environment, tmp_path / ("a.mp4" if discrete else "a.png"))
+    assert recording.episodes[0].steps == 288
+    assert recording.episodes[0].counts["facility_energy"] > 0.0
+    assert "1 d 0:00:00" in texts
+    if discrete:
+        assert (recording.frames, recording.frames_per_second) == (289, 48)
+        frames = imageio.imread(tmp_path / "a.mp4", plugin="FFMPEG")
+        assert frames.shape == (289, recording.size[1], recording.size[0], 3)
+        assert {"supply air", "   18 \u00b0C", "air flow", "   100 %"} <= set(texts)
+    else:
+        assert recording.frames == 1
+        assert {"supply air", "air flow"} <= set(texts)
+
+
 def test_numbers_and_names_fit():
     assert [score_text(score) for score in (7.0, -0.0, 1_234_567.0, -1234.56, -0.04)] == [
         *("7", "0", "1,234,567", "-1,234.6", "0.0"),
+    ]
+    assert [clock_text(seconds) for seconds in (7.25, 3599.9, 3600.0, 90_061.5)] == [
+        *("0:07.2", "59:59.9", "1:00:00", "1 d 1:01:01"),
     ]
     assert shortened("UPFIRE", 118) == "UPFIRE"
     short = shortened("supply_air_temperature_of_the_third_room", 118)
@@ -319,7 +401,7 @@ def test_any_picture_size_gives_even_sides(shape: tuple[int, int, int]):
 
 @pytest.mark.parametrize("name", ["a.avi", "a", "a.mp4.txt"])
 def test_other_suffixes_are_refused(tmp_path: Path, name: str):
-    with pytest.raises(ValueError, match=r"must end in \.mp4 or \.gif") as caught:
+    with pytest.raises(ValueError, match=r"must end in \.mp4, \.gif, or \.png") as caught:
         record(random_policy(CORRIDOR), CORRIDOR, tmp_path / name)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -344,8 +426,9 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
     assert "\n" not in str(caught.value)
 
 
-def test_an_older_video_stays_until_the_new_one_is_whole(tmp_path: Path):
-    path = tmp_path / "a.mp4"
+@pytest.mark.parametrize("name", ["a.mp4", "a.png"])
+def test_an_older_video_stays_until_the_new_one_is_whole(tmp_path: Path, name: str):
+    path = tmp_path / name
     path.write_bytes(b"older")
 
     def interrupt(frames: int, score: float) -> None:
@@ -358,11 +441,12 @@ def test_an_older_video_stays_until_the_new_one_is_whole(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "a.mp4"
+@pytest.mark.parametrize("name", ["a.mp4", "a.png"])
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, name: str):
+    path = tmp_path / name
     path.write_bytes(b"older")
-    os.symlink("/dev/full", tmp_path / ".a.mp4.partial")
-    with pytest.raises(OSError, match=r"cannot write the video .*a\.mp4") as caught:
+    os.symlink("/dev/full", tmp_path / f".{name}.partial")
+    with pytest.raises(VideoError, match=rf"cannot write the (video|still) .*{name}") as caught:
         record(random_policy(BOXING), BOXING, path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == b"older"

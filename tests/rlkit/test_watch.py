@@ -125,6 +125,14 @@ def test_it_says_how_the_episodes_went(
     assert said.err == "", "what moves is for terminals"
 
 
+def test_a_still_is_called_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recorded: list[dict[str, Any]]
+):
+    file = save(tmp_path / "a.safetensors", SHORT_BOXING)
+    assert main(["watch", str(file), "--video", str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"still: {tmp_path / 'a.png'}"
+
+
 def test_a_saved_policy_is_played_into_a_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -146,7 +154,7 @@ def test_a_saved_policy_is_played_into_a_whole_file(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--video", "a.avi"], "its name must end in .mp4 or .gif"),
+        (["--video", "a.avi"], "its name must end in .mp4, .gif, or .png for a still"),
         (["--seed", "-1"], "--seed must not be negative, got -1"),
         (["--episodes", "0"], "a video needs at least one episode, got 0"),
     ],

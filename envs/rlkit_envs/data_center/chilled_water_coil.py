@@ -14,6 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.data_center.coil_condensation import WetSurface, condense
+from rlkit_envs.data_center.coil_valve import (
+    LEAST_EFFECTIVENESS,
+    CoilAir,
+    CoilReach,
+    reach,
+    water_share,
+)
 from rlkit_envs.data_center.psychrometrics import (
     VAPORISATION_J_KG,
     VAPOUR_SPECIFIC_HEAT_J_KG_K,
@@ -25,18 +32,16 @@ from rlkit_envs.data_center.psychrometrics import (
     specific_heat_j_kg_k,
 )
 from rlkit_envs.data_center.ranges import check_positive, check_ranges
+from rlkit_envs.data_center.selected_rows import SelectedRows
 
-_AIR_EXPONENT, _WATER_EXPONENT = 0.8, 0.85
-"""Conductances go with flow to these powers: air over fins, water in tubes (Holmes 1982, as Wetter
-1999 and EnergyPlus have it; Dittus and Boelter's 0.8 is for smooth tubes)."""
+_AIR_EXPONENT = 0.8
+"""The conductance of the air's side goes with the flow to this power (as `WATER_EXPONENT`)."""
 _AIR_RESISTANCE_SHARE = 3.3 / 4.3
 """With a conductance of the water's side 3.3 times that of the air's, as EnergyPlus splits them."""
-_NEWTON_STEPS, _NEWTON_STEPS_FROM_START = 4, 2
+_NEWTON_STEPS_FROM_START = 2
 _CONDENSATION_STEPS = 5
 _LEAST_FLOW_RATIO = 1e-6
-_LEAST_EFFECTIVENESS = 1e-9
 _LEAST_DROP_K = 1e-9
-_LEAST_GROWTH = 1e-12
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ def operate_coil(
     drop = air_degc - water_degc
     relative_air = np.asarray(air_kg_s) / design.rated_air_kg_s
     able = (most_ratio > _LEAST_FLOW_RATIO) & (relative_air > _LEAST_FLOW_RATIO)
-    able &= stuck | ((drop > 0.0) & (air_degc - target_degc > _LEAST_EFFECTIVENESS * drop))
+    able &= stuck | ((drop > 0.0) & (air_degc - target_degc > LEAST_EFFECTIVENESS * drop))
     most_ratio = np.maximum(most_ratio, _LEAST_FLOW_RATIO)
     drop = np.where(drop == 0.0, _LEAST_DROP_K, drop)
 
@@ -189,42 +194,37 @@ def operate_coil(
     capacity = flow * specific_heat_j_kg_k(humidity_ratio)
     conductance = design.rated_conductance_w_k * (1.0 - 0.45 * np.asarray(fouling))
     air_resistance = design.air_resistance_share * relative_air**-_AIR_EXPONENT
-    air = _Air(
-        air_degc, target_degc, drop, stuck, most_ratio, conductance, air_resistance, capacity
+    air = CoilAir(
+        air_degc,
+        target_degc,
+        drop,
+        stuck,
+        most_ratio,
+        conductance,
+        air_resistance,
+        capacity,
+        1.0 - design.air_resistance_share,
+        design.rated_water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K,
     )
     if start_water_ratio is None:
-        start, steps = None, _NEWTON_STEPS
+        met = reach(air)
     else:
-        start = most_ratio / np.maximum(start_water_ratio, _LEAST_FLOW_RATIO)
-        steps = _NEWTON_STEPS_FROM_START
-    met = _meet(design, air, 1.0, start, steps)
-
-    water_share = _water_share(design, air, met)
-    surface = water_degc + water_share * (met.leaving_degc - water_degc)
+        start = np.maximum(start_water_ratio, _LEAST_FLOW_RATIO)
+        met = reach(air, 1.0, start, _NEWTON_STEPS_FROM_START)
+    surface = water_degc + water_share(air, met) * (met.leaving_degc - water_degc)
     wet = able & (humidity_ratio > saturation_humidity_ratio(surface, pressure_pa))
     condensed, bypass = np.zeros_like(surface), np.ones_like(surface)
     if wet.any():  # each row gives the same with or without the others
-        rows = np.flatnonzero(wet)
-
-        def taken(values: Quantity) -> Array:
-            return np.broadcast_to(values, wet.shape).ravel()[rows]
-
+        rows = SelectedRows(wet)
         damp, met_damp = _condense(
-            design,
-            _Air(*map(taken, air)),
-            _Met(*map(taken, met)),
-            *map(taken, (humidity_ratio, pressure_pa, water_degc, surface)),
+            CoilAir(*map(rows.taken, air)),
+            CoilReach(*map(rows.taken, met)),
+            *map(rows.taken, (humidity_ratio, pressure_pa, water_degc, surface)),
         )
-
-        def replaced(values: Array, others: Array) -> Array:
-            result = np.broadcast_to(values, wet.shape).flatten()
-            result[rows] = others
-            return result.reshape(wet.shape)
-
-        met = _Met(*map(replaced, met, met_damp))
-        condensed = replaced(condensed, damp.condensed)
-        surface = replaced(surface, damp.condensate_degc)
-        bypass = replaced(bypass, damp.bypass)
+        met = CoilReach(*map(rows.replaced, met, met_damp))
+        condensed = rows.replaced(condensed, damp.condensed)
+        surface = rows.replaced(surface, damp.condensate_degc)
+        bypass = rows.replaced(bypass, damp.bypass)
 
     controlled = able & met.controlled
     leaving = np.where(able, met.leaving_degc, air_degc)
@@ -251,74 +251,14 @@ def operate_coil(
     )
 
 
-class _Air(NamedTuple):
-    """What a coil has to work with."""
-
-    air_degc: Array
-    target_degc: Array
-    drop_k: Array
-    """Entering air over entering water, not 0."""
-    stuck: NDArray[np.bool_]
-    most_ratio: Array
-    """Water flow with the valve as open as it can be."""
-    conductance_w_k: Array
-    air_resistance: Array
-    """Share of 1 / conductance."""
-    capacity_w_k: Array
-    """Heat capacity flow of the dry air."""
-
-
-class _Met(NamedTuple):
-    """How near a coil comes to its target."""
-
-    leaving_degc: Array
-    water_ratio: Array
-    effectiveness: Array
-    """With the valve as open as it can be."""
-    controlled: NDArray[np.bool_]
-    """Whether the valve need not be that open."""
-
-
-def _meet(
-    design: CoilDesign,
-    air: _Air,
-    total_heat_ratio: Array | float,
-    start: Array | None,
-    newton_steps: int,
-) -> _Met:
-    """Leaving air and valve, with heat that is sensible and latent in the ratio given."""
-    valve = _ValveCurve(design, air, total_heat_ratio)
-    effectiveness, growth = valve.at(air.most_ratio)
-    coldest = air.air_degc - effectiveness * air.drop_k
-    controlled = ~air.stuck & (coldest <= air.target_degc)
-    wanted = np.where(controlled, (air.air_degc - air.target_degc) / air.drop_k, effectiveness)
-    wanted = np.minimum(np.maximum(wanted, _LEAST_EFFECTIVENESS), effectiveness)
-    if start is None:
-        start = valve.start(wanted, air.most_ratio, effectiveness, growth)
-    water_ratio = valve.water_ratio(wanted, air.most_ratio, start, newton_steps)
-    return _Met(
-        np.where(controlled, air.target_degc, coldest),
-        np.where(controlled, water_ratio, air.most_ratio),
-        effectiveness,
-        controlled,
-    )
-
-
-def _water_share(design: CoilDesign, air: _Air, met: _Met) -> Array:
-    """Share of the water's side in the resistance of the dry coil at its valve."""
-    water_resistance = (1.0 - design.air_resistance_share) * met.water_ratio**-_WATER_EXPONENT
-    return water_resistance / (water_resistance + air.air_resistance)
-
-
 def _condense(
-    design: CoilDesign,
-    air: _Air,
-    met: _Met,
+    air: CoilAir,
+    met: CoilReach,
     humidity_ratio: Array,
     pressure_pa: Array,
     water_degc: Array,
     surface_degc: Array,
-) -> tuple[WetSurface, _Met]:
+) -> tuple[WetSurface, CoilReach]:
     """A coil that condenses, from the dry one: its condensation and what it meets then.
 
     Condensate takes cooling from the air or opens the valve, which changes the condensate: the
@@ -331,14 +271,14 @@ def _condense(
     surface = WetSurface(surface_degc, surface_degc, surface_degc, surface_degc)
     for step in range(_CONDENSATION_STEPS + 1):
         if step:
-            met = _meet(design, air, ratio, air.most_ratio / met.water_ratio, 1)
+            met = reach(air, ratio, met.water_ratio, 1)
         cooled = air.air_degc - met.leaving_degc
-        water_w_k = met.water_ratio * (design.rated_water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
+        water_w_k = met.water_ratio * air.rated_water_w_k
         surface = condense(
             humidity_ratio,
             dew_point,
             pressure_pa,
-            water_share=_water_share(design, air, met),
+            water_share=water_share(air, met),
             transfer_units=transfer_units,
             entering_degc=air.air_degc,
             leaving_degc=met.leaving_degc,
@@ -355,78 +295,3 @@ def _condense(
         gain = np.minimum(np.maximum(gain, 0.1), 4.0)
         previous, ratio = ratio, np.maximum(ratio + gain * missed, 1.0)
     return surface, met
-
-
-class _ValveCurve:
-    """Effectiveness on the air's side against the water flow, for given air."""
-
-    def __init__(
-        self,
-        design: CoilDesign,
-        air: _Air,
-        total_heat_ratio: Array | float,
-    ) -> None:
-        """Resistances are shares of 1 / conductance; capacity is the air's heat capacity flow."""
-        capacity = air.capacity_w_k * total_heat_ratio
-        self.air_resistance = air.air_resistance / total_heat_ratio
-        self.water_resistance = 1.0 - design.air_resistance_share
-        self.transfer_units = air.conductance_w_k / capacity
-        self.capacity_ratio = design.rated_water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K / capacity
-
-    def at(self, water_ratio: Array) -> tuple[Array, Array]:
-        """Effectiveness, and its derivative by the logarithm of the water flow, both above 0."""
-        water_resistance = self.water_resistance * water_ratio**-_WATER_EXPONENT
-        resistance = self.air_resistance + water_resistance
-        ratio = self.capacity_ratio * water_ratio
-        water_smaller = ratio < 1.0
-        smaller = np.minimum(ratio, 1.0)  # over the air's heat capacity flow
-        capacity_ratio = smaller / np.maximum(ratio, 1.0)
-        transfer_units = self.transfer_units / (resistance * smaller)
-        # As in `cross_flow_effectiveness`, in pieces for the derivative.
-        root = transfer_units**0.22
-        inner = capacity_ratio * (transfer_units / root)
-        relief = np.expm1(-inner)
-        outer = root / capacity_ratio
-        complement = np.expm1(relief * outer)
-        effectiveness = -complement * smaller
-        # Logarithmic derivatives of the two dimensionless groups.
-        units_growth = _WATER_EXPONENT * water_resistance / resistance - water_smaller
-        ratio_growth = np.where(water_smaller, 1.0, -1.0)
-        exponent_growth = relief * (0.22 * units_growth - ratio_growth)
-        exponent_growth -= (relief + 1.0) * inner * (ratio_growth + 0.78 * units_growth)
-        growth = -(complement + 1.0) * smaller * outer * exponent_growth
-        growth += water_smaller * effectiveness
-        return effectiveness, growth
-
-    def start(self, wanted: Array, most_ratio: Array, effectiveness: Array, growth: Array) -> Array:
-        """Throttling, most_ratio over the flow, that is near the effectiveness wanted.
-
-        effectiveness, growth: what `at` gives at `most_ratio`. 1 / effectiveness against 1 / flow
-        is nearly a hyperbola: flat where the air limits, straight where the water does. This is the
-        one of that kind through the known point with its slope.
-        """
-        most_capacity_ratio = self.capacity_ratio * most_ratio
-        slope = most_capacity_ratio * growth / (effectiveness * effectiveness)
-        flatness = np.minimum(effectiveness / most_capacity_ratio, 1.0 - 1e-9)
-        power = 1.0 + np.log(np.maximum(slope, _LEAST_GROWTH)) / np.log(flatness)
-        power = np.clip(power, 1.3, 6.0)
-        start = wanted**-power - effectiveness**-power
-        start += most_capacity_ratio**-power
-        return most_capacity_ratio * start ** (1.0 / power)
-
-    def water_ratio(
-        self, wanted: Array, most_ratio: Array, throttling: Array, newton_steps: int
-    ) -> Array:
-        """The flow of that effectiveness, which is at most that of `most_ratio`.
-
-        Newton's method on 1 / effectiveness against the throttling.
-        """
-        # No more heat goes into the water than brings it to the air's temperature.
-        limit = self.capacity_ratio * most_ratio / wanted
-        throttling = np.minimum(np.maximum(throttling, 1.0), limit)
-        for _ in range(newton_steps):
-            effectiveness, growth = self.at(most_ratio / throttling)
-            missed = effectiveness * (1.0 - effectiveness / wanted)
-            throttling = throttling * (1.0 - missed / np.maximum(growth, _LEAST_GROWTH))
-            throttling = np.minimum(np.maximum(throttling, 1.0), limit)
-        return most_ratio / throttling

@@ -25,6 +25,7 @@ from rlkit_envs.data_center.psychrometrics import (
     enthalpy_j_kg,
     saturated_air,
 )
+from rlkit_envs.data_center.selected_rows import SelectedRows
 from rlkit_envs.data_center.york_correlation import (
     COLDEST_WET_BULB,
     LARGEST_FLOW_RATIO,
@@ -226,32 +227,23 @@ def hold_least_water(
     convection passes the bypass. overcooled: where it would; the rest are arguments and faults of
     `tower_state` and the heat to be rejected. The curves stay those of the fan as told.
     """
-    rows = np.flatnonzero(overcooled)
-    if rows.size == 0:
+    rows = SelectedRows(overcooled)
+    if not rows.any:
         return state
-
-    def taken(values: Quantity) -> Array:
-        return np.broadcast_to(values, overcooled.shape).ravel()[rows]
-
-    def replaced(values: Array, others: Array) -> Array:
-        result = np.broadcast_to(values, overcooled.shape).flatten()
-        result[rows] = others
-        return result.reshape(overcooled.shape)
-
-    wear = taken(fan_wear)
-    kept, useful = _air_kept(wear, taken(fill_fouling))
+    wear = rows.taken(fan_wear)
+    kept, useful = _air_kept(wear, rows.taken(fill_fouling))
     enough = tower_fan_ratio(
         design,
-        taken(wet_bulb_degc),
+        rows.taken(wet_bulb_degc),
         design.minimum_leaving_degc,
-        taken(heat_w),
-        taken(state.water_flow_kg_s),
+        rows.taken(heat_w),
+        rows.taken(state.water_flow_kg_s),
     )
-    fan = _fan(design, np.minimum(enough / (kept * useful), taken(fan_ratio)), wear)
+    fan = _fan(design, np.minimum(enough / (kept * useful), rows.taken(fan_ratio)), wear)
     return state._replace(
-        duty=replaced(state.duty, fan.duty),
-        air_ratio=replaced(state.air_ratio, _air_ratio(design, fan, kept)),
-        fan_power_w=replaced(state.fan_power_w, fan.power_w),
+        duty=rows.replaced(state.duty, fan.duty),
+        air_ratio=rows.replaced(state.air_ratio, _air_ratio(design, fan, kept)),
+        fan_power_w=rows.replaced(state.fan_power_w, fan.power_w),
     )
 
 

@@ -131,9 +131,6 @@ def _paint_stack(pixels: Array, row: Row, plot: Plot, values: Array, first: int,
     # From the uppermost down, each over the one before, so that no seams show.
     for series, top in reversed(list(zip(row.series[:-1], tops, strict=True))):
         charts.paint(pixels, series.colour, charts.area(plot, top, first, stop, base=plot.lowest))
-    together = row.series[-1]
-    cover = charts.line(plot, values[-1], first, stop, together.width)
-    charts.paint(pixels, together.colour, cover)
 
 
 def _paint_modes(pixels: Array, plot: Plot, modes: Array, first: int, stop: int) -> None:

@@ -38,7 +38,7 @@ class Kind(Enum):
 
     LINES = auto()
     STACK = auto()
-    """Areas on top of one another, the first lowest; the last series is a line, their sum."""
+    """Areas on top of one another, the first lowest; the last series is the number of their sum."""
     MODES = auto()
     """A band in the colour of `MODES`' entry that the one series names."""
 
@@ -91,7 +91,7 @@ def rows_of(design: DataCenterDesign) -> tuple[Row, ...]:
     )
     water = Series("chilled water", _SKY, _quantity("chilled_water_degc"))
     watered = isinstance(design.cooling, ChilledWaterPlantDesign)
-    together = Series("together", INK, _besides_computing_kw, 1.2, kw_digits)
+    together = Series("together", INK, _besides_computing_kw, 0, kw_digits)
     ratio = Series("now", INK, _pue_of(rated_kw), digits=3)
     set_points = {
         "supply_air_degc": Series("supply air", _BLUE, _action("supply_air_degc")),

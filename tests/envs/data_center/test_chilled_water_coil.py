@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rlkit_envs.data_center.chilled_water_coil import (
     CoilDesign,
@@ -13,7 +14,7 @@ from rlkit_envs.data_center.chilled_water_coil import (
     operate_coil,
     size_coil,
 )
-from rlkit_envs.data_center.coil_condensation import condense
+from rlkit_envs.data_center.coil_condensation import WetSurface, condense
 from rlkit_envs.data_center.psychrometrics import (
     dew_point_degc,
     enthalpy_j_kg,
@@ -192,23 +193,25 @@ def test_a_wet_coil_finds_its_valve_and_its_condensate() -> None:
     air_resistance = (3.3 / 4.3) * (60 / 80) ** -0.8
     water_resistance = (1.0 / 4.3) * water_ratio**-0.85
     ratio, pressure = np.array([0.014]), np.array([PRESSURE_PA])
-    surface = {"outlet_degc": np.array([10.0])}
-    for _ in range(9):
-        found = condense(
+    units = DESIGN.rated_conductance_w_k / air_resistance / (60.0 * specific_heat)
+
+    def condensing(outlet_degc: NDArray[np.float64]) -> WetSurface:
+        return condense(
             ratio,
             dew_point_degc(ratio, pressure),
             pressure,
             water_share=np.array([water_resistance / (water_resistance + air_resistance)]),
-            transfer_units=np.array(
-                [DESIGN.rated_conductance_w_k / air_resistance / (60.0 * specific_heat)]
-            ),
+            transfer_units=np.array([units]),
             entering_degc=np.array([32.0]),
             leaving_degc=np.array([16.0]),
             water_degc=np.array([6.0]),
             returning_degc=np.array([float(coil.water_return_degc)]),
-            **surface,
+            outlet_degc=outlet_degc,
         )
-        surface["outlet_degc"] = found.outlet_degc
+
+    found = condensing(np.array([10.0]))
+    for _ in range(9):
+        found = condensing(found.outlet_degc)
     assert coil.condensate_kg_s == pytest.approx(60.0 * found.condensed[0], rel=1e-3)
     assert coil.condensate_degc == pytest.approx(found.condensate_degc[0], abs=0.01)
     assert coil.humidity_slope == pytest.approx(found.bypass[0], rel=1e-3)
