@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from rich.table import Table
 from rlkit.run_folder import provenance
 from rlkit_envs.data_center.design import DataCenterDesign
 from rlkit_envs.data_center.energyplus import comparison
-from rlkit_envs.data_center.humidity import HumidityDesign
 from rlkit_envs.data_center.load_traces import make_load
 from rlkit_envs.data_center.plant import initial_state, step
 from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions
@@ -29,11 +28,6 @@ from rlkit_envs.data_center.weather_files import tmy3
 Report = Callable[[str], None]
 
 _BATCHES = (1, 1024)
-
-
-def compared_design() -> DataCenterDesign:
-    """The preset `chilled_water_hall` without its humidifier, which the EnergyPlus model lacks."""
-    return replace(chilled_water_hall(), humidity=HumidityDesign(humidifier_kg_s=0.0))
 
 
 def run_benchmark(
@@ -62,7 +56,7 @@ def run_benchmark(
         raise ValueError(f"days is {days}: it must lie in 1..365")
     if not 0 <= first_day <= 364:
         raise ValueError(f"first_day is {first_day}: it must lie in 0..364")
-    design, year, utilisation = compared_design(), tmy3(weather), make_load(load, seed)
+    design, year, utilisation = chilled_water_hall(), tmy3(weather), make_load(load, seed)
     kinds = {
         "steady": comparison.steady_set_points(design, year, utilisation),
         "varied": comparison.varied_set_points(design, year, utilisation, seed),

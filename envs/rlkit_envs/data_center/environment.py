@@ -64,7 +64,10 @@ class DataCenterEnvs(VectorEnv):
     `cost` of the step; and `episode_counts`, meaningful up to the end of an episode, with units in
     `metadata["episode_counts"]`. In reset steps these four are without meaning.
 
-    Keyword arguments are the fields of `DataCenterConfig`.
+    Keyword arguments are the fields of `DataCenterConfig`. With `engine="energyplus"` all this is
+    the same, but `state` and `set_state` raise NotImplementedError, and any reset or step may raise
+    EnergyPlusError, which tells which environments' process failed and what it logged; only a reset
+    of all goes on then. `close` ends the processes.
     """
 
     def __init__(
