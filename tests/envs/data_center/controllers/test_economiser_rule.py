@@ -102,6 +102,14 @@ def test_the_towers_fan_serves_the_exchanger_while_it_runs_and_else_the_controll
     assert actions["tower_fan_ratio"].tolist() == [0.9, 0.9]
 
 
+def test_the_towers_fan_goes_on_from_where_the_controller_had_it():
+    controller = begun(WATER, 1)
+    for _ in range(20):
+        act(controller, outdoors(30.0, 25.0, condenser_water_degc=30.0))
+    cold = act(controller, outdoors(10.0, 5.0, condenser_water_degc=16.0))
+    np.testing.assert_allclose(cold["tower_fan_ratio"], 0.7 + 0.02 * 2.0)
+
+
 @pytest.mark.parametrize(
     ("dry_bulb", "wet_bulb", "mode"),
     [

@@ -76,11 +76,13 @@ def test_set_points_lie_within_reach_and_rows_do_not_touch_each_other(site):
     batch, one = DataCenterEnvs(16, **settings), DataCenterEnvs(8, **settings)
     pair, single = np.tile([3, 4], 8), np.tile([3], 8)
     both = list(together(every(batch.design), batch, 60, pair, resets=(40,)))
-    alone = list(together(every(batch.design), one, 60, single, resets=(40,)))
-    for (actions, _), (of_one, _) in zip(both, alone, strict=True):
+    first = list(together(every(batch.design), one, 60, single, resets=(40,)))
+    second = list(together(every(batch.design), one, 60, single + 1))
+    for (actions, _), (of_first, _), (of_second, _) in zip(both, first, second, strict=True):
         for name, value in actions.items():
             assert value.shape == (16,)
-            np.testing.assert_array_equal(value[::2], of_one[name])
+            np.testing.assert_array_equal(value[::2], of_first[name])
+            np.testing.assert_array_equal(value[1::2], of_second[name])
         assert actions["economiser"].dtype == np.int64
     moving = np.ptp([actions["air_flow_ratio"] for actions, _ in both], axis=0).reshape(8, 2)
     assert (moving[[1, 2, 3, 5, 6, 7], 0] > 0.0).all()
