@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from typing import Any
 
 from rlkit.algorithms import ALGORITHMS, starting_point
 from rlkit.environments import GymnasiumEnvironment, make_envs
 from rlkit.recipe import EvaluationSchedule, Recipe
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.ppo_config import PPOConfig
@@ -26,6 +28,37 @@ _MIRRORED_RING = Symmetry(
     flip_columns=True,
     actions=mirrored_actions(left_right=True),
 )
+
+_DATA_CENTER: dict[str, Any] = {
+    # Years to learn from; evaluations take others, see `rlkit.data_center_years`.
+    "weather": ["hot_dry", "hot_humid", "mixed_humid", "marine", "cold", "very_cold"],
+    "weather_seed": [0, 1, 2, 3],
+    "load": ["diurnal", "batch", "bursty", "step"],
+    "load_seed": [0, 1, 2, 3],
+    # Doing without the chiller must not pay for warm inlets, and bursts come unforeseen.
+    "reward": {
+        "relative_to_load": True,
+        "recommended_penalty": 0.5,
+        "margin_k": 0.3,
+        "scale": 20.0,
+    },
+}
+_DATA_CENTER_GRID = {
+    # Chilled water of 14 degC costs little against the best of each moment, and air below 0.6
+    # would leave servers without cold air when their load bursts.
+    "supply_air_degc": [19.0, 20.5, 22.0, 23.5, 25.0],
+    "air_flow_ratio": [0.6, 0.7, 0.8, 0.9],
+    "chilled_water_degc": [14.0],
+    "tower_fan_ratio": [0.4, 0.6, 1.0],
+    "economiser": ["off", "precool", "full"],
+}
+
+
+def _data_center(**arguments: Any) -> GymnasiumEnvironment:
+    return GymnasiumEnvironment("rlkit/DataCenterCooling-v0", {**_DATA_CENTER, **arguments})
+
+
+_WEEKS = EvaluationSchedule(every=100_000, episodes=24, final_episodes=96)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -107,6 +140,92 @@ RECIPES: dict[str, Recipe] = {
             minutes=60,
             checkpoint_every=1_024_000,
             evaluation=EvaluationSchedule(video_every=2_000_000),
+        ),
+        Recipe(
+            name="data-center",
+            environment=_data_center(discrete=True, levels=_DATA_CENTER_GRID),
+            algorithm=DQNConfig(
+                network=NetworkConfig(torso="mlp", hidden_sizes=(256, 256), dueling=True),
+                head=HeadConfig("expected", huber_threshold=10.0),
+                discount=0.8,  # 25 minutes: what a setting does shows within a few steps
+                n_step=1,
+                replay_capacity=300_000,
+                batch_size=1_024,
+                samples_per_step=16.0,
+                learning_starts=10_000,
+                learning_rate=1e-3,
+                learning_rate_end=2e-5,
+                learning_rate_steps=1_000_000,
+                target_update_every=200,
+                epsilon=LinearSchedule(1.0, 0.01, 100_000),
+            ),
+            num_envs=128,
+            steps=1_000_000,
+            checkpoint_every=500_000,
+            evaluation=_WEEKS,
+        ),
+        Recipe(
+            name="data-center-recurrent",
+            environment=_data_center(discrete=True, levels=_DATA_CENTER_GRID),
+            algorithm=R2D2Config(
+                network=NetworkConfig(
+                    torso="mlp",
+                    hidden_sizes=(128,),
+                    dueling=True,
+                    memory="gru",
+                    memory_size=128,
+                ),
+                head=HeadConfig("expected", huber_threshold=10.0),
+                value_rescaling=False,
+                discount=0.8,
+                n_step=1,
+                burn_in=8,
+                trace_length=16,
+                trace_period=8,
+                replay_capacity=300_000,
+                priority_exponent=0.0,
+                batch_size=64,
+                samples_per_step=16.0,
+                learning_starts=10_000,
+                learning_rate=1e-3,
+                learning_rate_end=2e-5,
+                learning_rate_steps=1_000_000,
+                target_update_every=200,
+                epsilon=LinearSchedule(1.0, 0.01, 100_000),
+            ),
+            num_envs=128,
+            steps=1_000_000,
+            checkpoint_every=500_000,
+            evaluation=_WEEKS,
+        ),
+        Recipe(
+            name="data-center-sac",
+            environment=_data_center(
+                ranges={
+                    "supply_air_degc": [18.0, 26.0],
+                    "air_flow_ratio": [0.5, 1.0],
+                    "chilled_water_degc": [8.0, 18.0],
+                    "tower_fan_ratio": [0.2, 1.0],
+                }
+            ),
+            algorithm=StableBaselinesConfig(
+                "sb3:SAC",
+                learning_rate=3e-4,
+                settings={
+                    "buffer_size": 200_000,
+                    "learning_starts": 10_000,
+                    "batch_size": 256,
+                    "gamma": 0.8,
+                    "train_freq": 1,
+                    "gradient_steps": 8,
+                    "policy_kwargs": {"net_arch": [256, 256]},
+                },
+            ),
+            num_envs=32,
+            steps=200_000,
+            learner_threads=1,  # layers this small gain nothing from a second one
+            checkpoint_every=100_000,
+            evaluation=replace(_WEEKS, every=50_000),
         ),
         Recipe(
             name="cartpole",

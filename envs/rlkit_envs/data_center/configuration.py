@@ -214,7 +214,7 @@ def _named_weather(name: str) -> Weather:
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _synthetic(climate: str | Climate, seed: int) -> Weather:
     return synthetic(climate, seed)
 
