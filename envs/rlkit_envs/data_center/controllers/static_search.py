@@ -107,9 +107,10 @@ def search_static(
     """The setting with least facility energy among those that keep inlets where they belong.
 
     config: site, and the years to be tuned on, all pairs of weather and load; when and how long
-    episodes are does not matter. Levels beyond `config.ranges` are moved into them.
+    episodes are, and which engine runs them, does not matter. Levels beyond `config.ranges` are
+    moved into them.
     """
-    config = replace(config, discrete=False, levels=None, pairing="in_turn")
+    config = replace(config, engine="plant", discrete=False, levels=None, pairing="in_turn")
     names = actuators(config.design())
     grid = {name: _levels(name, getattr(settings, name), config.ranges) for name in names}
     gap = _YEAR_DAYS / settings.stretches
