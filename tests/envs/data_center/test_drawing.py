@@ -147,6 +147,16 @@ def test_a_growing_picture_is_that_of_the_whole_recording():
     np.testing.assert_array_equal(drawn(env), before)
 
 
+def test_a_new_episode_begins_on_a_new_sheet():
+    picture = EpisodePicture(chilled_water_hall(), 288)
+    for caption in (CAPTION, replace(CAPTION, site="another", start_step=300)):
+        picture.restart(caption)
+        picture.add(0, info(begun=False))
+        picture.add(1, info())
+        whole = draw_episode(caption, recorded([info(begun=False), info()]))
+        np.testing.assert_array_equal(picture.draw(), whole)
+
+
 def test_nothing_is_red_while_inlets_stay_in_the_recommended_range():
     steady = recorded([info(27.0 - 9.0 * (age % 2)) for age in range(200)])
     legend = draw_episode(CAPTION, recorded([info()]))
