@@ -51,7 +51,7 @@ class EconomiserSettings:
     """What the exchanger reaches over the outdoor wet bulb, 1 to 20 K: a tower's and an exchanger's
     approach at part load; at full load, 6."""
     hysteresis_k: float = 1.0
-    """A mode is left where it would not be entered with this much colder air or water, 0 to 5 K."""
+    """A mode is entered only where it would do with this much warmer outdoor air too, 0 to 5 K."""
     hold_steps: int = 4
     """Least steps of 5 minutes between changes, 0 to 72."""
     outdoor_air_margin_k: float = 3.0

@@ -1,8 +1,8 @@
 """PID on the hottest inlet, acting on air flow and then on the supply set point.
 
-The velocity form (Åström & Hägglund 2006, Advanced PID Control, section 3.6): each step adds to the
-demand for cooling, and the sum is held within what air flow and supply can do, so that nothing
-winds up and taking over from someone else is bumpless. The derivative acts on the measurement.
+The velocity form (Åström & Hägglund 2006, Advanced PID Control): each step adds to the demand for
+cooling, and the sum is held within what air flow and supply can do, so that nothing winds up and
+taking over from someone else is bumpless. Gains of the defaults were found on synthetic years.
 """
 
 from __future__ import annotations

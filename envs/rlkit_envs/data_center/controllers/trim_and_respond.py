@@ -7,12 +7,13 @@ requests ignored.
 
 Two loops run with them. Cold air: a demand from 0 to 100 % of `AirSequence`, requested by the
 hottest inlet. Chilled water: from warmest to coldest, requested by the coils, whose rules are those
-of 5.16.16.3 (supply air 2 K above its set point: 2 requests; 3 K: 3; valve above 95 % until below
+of 5.16.16 (supply air 2 K above its set point: 2 requests; 3 K: 3; valve above 95 % until below
 85 %: 1).
 
-Departures: one hall sends requests for all its racks, so that none are ignored; requests of the
-hottest inlet begin at a target, and further ones follow in steps of `request_k`; the pump follows
-the valve in this plant, so that the chilled water's whole reset is its temperature's.
+Departures: both begin at half, not at the end; one hall sends requests for all its racks, so that
+none are ignored; requests of the hottest inlet begin at a target, and further ones follow in steps
+of `request_k`; a request needs no time to count, as a step is longer than the guideline's waits;
+the pump follows the valve here, so that the chilled water's whole reset is its temperature's.
 """
 
 from __future__ import annotations
