@@ -29,7 +29,7 @@ from rlkit_envs.data_center.synthetic_weather import CLIMATES, Climate, syntheti
 from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weather
 from rlkit_envs.data_center.weather_files import read_epw, tmy3
 
-PAIRINGS = ("random", "in_turn")
+PAIRINGS = ("random", "in_turn", "side_by_side")
 ENGINES = ("plant", "energyplus")
 
 _LOAD_STREAM = 1
@@ -59,7 +59,9 @@ class DataCenterConfig:
     """Of made-up loads; with several, every load has a year for each."""
     pairing: str = "random"
     """Which weather and load an episode gets: `random` draws both, `in_turn` gives environment i
-    the i-th pair, loads changing fastest, and starts over after the last."""
+    the i-th pair, loads changing fastest, and starts over after the last; `side_by_side` pairs the
+    first weather with the first load, and so on, the shorter list starting over, and then does the
+    same."""
     episode_days: int = 7
     """Length of an episode, 1 to 365 days of 288 steps."""
     start_day: float | None = None
@@ -177,6 +179,13 @@ class DataCenterConfig:
                     f"DataCenterConfig.{name}: {least:g} is less than EnergyPlus's fans take, "
                     f"which is {LEAST_AIR_FLOW_RATIO:g}; raise it, or take engine='plant'"
                 )
+
+
+def all_pairs(pairing: str, weathers: int, loads: int) -> list[tuple[int, int]]:
+    """Indices of weather and load of each pair that there is, in order. See `pairing`."""
+    if pairing == "side_by_side":
+        return [(number % weathers, number % loads) for number in range(max(weathers, loads))]
+    return [divmod(number, loads) for number in range(weathers * loads)]
 
 
 class Outdoors:

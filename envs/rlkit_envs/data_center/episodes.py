@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlkit_envs.data_center.configuration import DataCenterConfig
+from rlkit_envs.data_center.configuration import DataCenterConfig, all_pairs
 from rlkit_envs.data_center.faults import draw_faults, severities
 from rlkit_envs.data_center.psychrometrics import Array
 from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR
@@ -29,7 +29,7 @@ class Episodes:
         """weathers, loads: how many years there are of each."""
         self.steps = config.episode_days * STEPS_PER_DAY
         """Length of an episode."""
-        self._config, self._weathers, self._loads = config, weathers, loads
+        self._config, self._pairs = config, all_pairs(config.pairing, weathers, loads)
         self.seeded = False
         """Whether there are keys."""
         self.keys = np.zeros(num_envs, np.uint64)
@@ -68,11 +68,10 @@ class Episodes:
         sequence = np.random.SeedSequence(int(self.keys[row]), spawn_key=(int(self.episode[row]),))
         generator = np.random.default_rng(sequence)
         self.noise_keys[row] = generator.integers(2**64 - 1, dtype=np.uint64)
-        pairs = self._weathers * self._loads
-        pair = generator.integers(pairs)
-        if self._config.pairing == "in_turn":
-            pair = row % pairs
-        self.weather[row], self.load[row] = divmod(int(pair), self._loads)
+        pair = int(generator.integers(len(self._pairs)))
+        if self._config.pairing != "random":
+            pair = row % len(self._pairs)
+        self.weather[row], self.load[row] = self._pairs[pair]
         time = generator.integers(STEPS_PER_YEAR)
         if self._config.start_day is not None:
             time = round(self._config.start_day * STEPS_PER_DAY) % STEPS_PER_YEAR

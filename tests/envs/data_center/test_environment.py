@@ -239,6 +239,25 @@ def test_weeks_begin_anywhere_and_years_in_january():
     assert fixed.reset(seed=0)[1]["time_step"].tolist() == [432, 432]
 
 
+@pytest.mark.parametrize(
+    ("weathers", "loads", "pairs"),
+    [
+        (3, 2, [(0, 0), (1, 1), (2, 0), (0, 0), (1, 1), (2, 0), (0, 0)]),
+        (1, 2, [(0, 0), (0, 1), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0)]),
+    ],
+)
+def test_pairs_side_by_side_start_over_together(
+    weathers: int, loads: int, pairs: list[tuple[int, int]]
+):
+    settings = {
+        "weather": ("marine", "cold", "hot_dry")[:weathers],
+        "load": ("step", "batch")[:loads],
+    }
+    envs = DataCenterEnvs(7, pairing="side_by_side", **settings)
+    _, info = envs.reset(seed=0)
+    assert list(zip(info["weather"].tolist(), info["load"].tolist(), strict=True)) == pairs
+
+
 def test_pairs_in_turn_go_through_all_climates_and_loads():
     settings = {"weather": ["cold", "marine"], "load": ["diurnal", "step"], "site": "small_room"}
     envs = DataCenterEnvs(5, pairing="in_turn", **settings)
