@@ -30,12 +30,11 @@ class LossCurve:
 
 
 DOUBLE_CONVERSION_UPS = LossCurve(0.013, 0.012, 0.016)
-"""A present double-conversion UPS without transformer: efficiency 93.6, 95.6, 96.0 and 96.1 % at a
-quarter, half, three quarters and full load (assumed, after the data sheets of large units; ENERGY
-STAR asks 93.5 %, weighted over the load, of one of 500 kW)."""
+"""A double-conversion UPS without transformer: efficiency 93.6, 95.6, 96.0 and 96.1 % at a quarter,
+half, three quarters and full load (assumed)."""
 DISTRIBUTION_UNIT = LossCurve(0.005, 0.0, 0.010)
-"""A distribution unit with its transformer and the cables behind it: 98.5 % at full load (assumed;
-Pelley et al. 2009, Understanding and Abstracting Total Data Center Power, have 97 %)."""
+"""A distribution unit with its transformer and the cables behind it: 98.5 % at full load
+(assumed)."""
 UTILITY_TRANSFORMER = LossCurve(0.002, 0.0, 0.008)
 """A medium-voltage transformer: 99.0 % at full load (assumed)."""
 
