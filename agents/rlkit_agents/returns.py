@@ -57,8 +57,8 @@ def lambda_returns(
 
     G_t = r_t + discount * ((1 - trace_decay) * V_{t+1} + trace_decay * G_{t+1}), with V_{t+1} in
     place of G_{t+1} after a truncation and after the last row, and r_t alone after a termination.
-    With V the largest action value, these are the targets of Q(lambda) after Peng & Williams (1996),
-    as PQN takes them (Gallici et al. 2024): traces are not cut where an action was not greedy.
+    With V the largest action value, these are the targets of Peng & Williams's Q(lambda) (1996), as
+    PQN takes them (Gallici et al. 2024): traces are not cut where an action was not greedy.
 
     next_values: (time, batch), value of the observation that each row led to. rewards: (time,
     batch). terminated, truncated: (time, batch) bool. trace_decay: lambda; 0 gives one-step
