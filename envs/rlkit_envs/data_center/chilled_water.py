@@ -121,6 +121,13 @@ def chilled_water_step(
     )
 
 
+def chiller_wanted_w(step: ChilledWaterStep, exchanger_w: Quantity) -> Array:
+    """Heat that `chilled_water_removal` would leave to a chiller without limits, W, 0 or more."""
+    chiller = step.load_w - exchanger_w - step.wanted_w
+    active = exchanger_w + step.removed_slope_w_k * (step.wanted_w * step.mean_gain_k_w) > 0.0
+    return np.maximum(np.where(active, chiller, step.load_w - step.held_wanted_w), 0.0)
+
+
 def chilled_water_removal(
     step: ChilledWaterStep, exchanger_w: Quantity, capacity_w: Quantity
 ) -> ChilledWaterRemoval:

@@ -22,6 +22,7 @@ from rlkit_envs.data_center.chilled_water import (
     ChilledWaterRemoval,
     chilled_water_removal,
     chilled_water_step,
+    chiller_wanted_w,
 )
 from rlkit_envs.data_center.chiller import Chiller, chiller, chiller_state
 from rlkit_envs.data_center.condenser_loop import (
@@ -138,10 +139,8 @@ def begin_chilled_water(
         removed_slope_w_k=exchanger_w_k,
     )
     running = chilling & (np.asarray(faults.cooling_trip) < 0.5)
-    foreseen = chilled_water_removal(
-        water_step, exchanger_w_k * (returned - state.condenser_degc), np.inf
-    )
-    condenser_kg_s = plant.chiller_condenser_kg_s * (running & (foreseen.chiller_w > 0.0))
+    foreseen_w = chiller_wanted_w(water_step, exchanger_w_k * (returned - state.condenser_degc))
+    condenser_kg_s = plant.chiller_condenser_kg_s * (running & (foreseen_w > 0.0))
     condenser_kg_s = condenser_kg_s + plant.exchanger_condenser_kg_s * exchanging
     flowing = condenser_kg_s > 0.0
     condenser_pump = pump(

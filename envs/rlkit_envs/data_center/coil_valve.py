@@ -61,13 +61,14 @@ def reach(
     start_water_ratio: a position above 0 from which the search goes on; found where it is None.
     """
     valve = _ValveCurve(air, total_heat_ratio)
-    effectiveness, growth = valve.at(air.most_ratio)
+    point = valve.at(air.most_ratio)
+    effectiveness = point.effectiveness
     coldest = air.air_degc - effectiveness * air.drop_k
     controlled = ~air.stuck & (coldest <= air.target_degc)
     wanted = np.where(controlled, (air.air_degc - air.target_degc) / air.drop_k, effectiveness)
     wanted = np.minimum(np.maximum(wanted, LEAST_EFFECTIVENESS), effectiveness)
     if start_water_ratio is None:
-        start = valve.start(wanted, air.most_ratio, effectiveness, growth)
+        start = valve.start(wanted, air.most_ratio, point)
     else:
         start = air.most_ratio / start_water_ratio
     water_ratio = valve.water_ratio(wanted, air.most_ratio, start, newton_steps)
@@ -85,14 +86,27 @@ def water_share(air: CoilAir, reached: CoilReach) -> Array:
     return water_resistance / (water_resistance + air.air_resistance)
 
 
+class _Point(NamedTuple):
+    """A coil at one water flow."""
+
+    effectiveness: Array
+    """On the air's side, above 0."""
+    water_resistance: Array
+    resistance: Array
+    ratio: Array
+    """Heat capacity flow of the water over that of the air."""
+    smaller: Array
+    """The smaller heat capacity flow over that of the air."""
+    inner: Array
+    relief: Array
+    outer: Array
+    complement: Array
+
+
 class _ValveCurve:
     """Effectiveness on the air's side against the water flow, for given air."""
 
-    def __init__(
-        self,
-        air: CoilAir,
-        total_heat_ratio: Array | float,
-    ) -> None:
+    def __init__(self, air: CoilAir, total_heat_ratio: Array | float) -> None:
         """Resistances are shares of 1 / conductance; capacity is the air's heat capacity flow."""
         capacity = air.capacity_w_k * total_heat_ratio
         self.air_resistance = air.air_resistance / total_heat_ratio
@@ -100,13 +114,12 @@ class _ValveCurve:
         self.transfer_units = air.conductance_w_k / capacity
         self.capacity_ratio = air.rated_water_w_k / capacity
 
-    def at(self, water_ratio: Array) -> tuple[Array, Array]:
-        """Effectiveness, and its derivative by the logarithm of the water flow, both above 0."""
+    def at(self, water_ratio: Array) -> _Point:
+        """The point of that water flow, above 0."""
         water_resistance = self.water_resistance * water_ratio**-WATER_EXPONENT
         resistance = self.air_resistance + water_resistance
         ratio = self.capacity_ratio * water_ratio
-        water_smaller = ratio < 1.0
-        smaller = np.minimum(ratio, 1.0)  # over the air's heat capacity flow
+        smaller = np.minimum(ratio, 1.0)
         capacity_ratio = smaller / np.maximum(ratio, 1.0)
         transfer_units = self.transfer_units / (resistance * smaller)
         # As in `cross_flow_effectiveness`, in pieces for the derivative.
@@ -115,23 +128,39 @@ class _ValveCurve:
         relief = np.expm1(-inner)
         outer = root / capacity_ratio
         complement = np.expm1(relief * outer)
-        effectiveness = -complement * smaller
-        # Logarithmic derivatives of the two dimensionless groups.
-        units_growth = WATER_EXPONENT * water_resistance / resistance - water_smaller
-        ratio_growth = np.where(water_smaller, 1.0, -1.0)
-        exponent_growth = relief * (0.22 * units_growth - ratio_growth)
-        exponent_growth -= (relief + 1.0) * inner * (ratio_growth + 0.78 * units_growth)
-        growth = -(complement + 1.0) * smaller * outer * exponent_growth
-        growth += water_smaller * effectiveness
-        return effectiveness, growth
+        return _Point(
+            -complement * smaller,
+            water_resistance,
+            resistance,
+            ratio,
+            smaller,
+            inner,
+            relief,
+            outer,
+            complement,
+        )
 
-    def start(self, wanted: Array, most_ratio: Array, effectiveness: Array, growth: Array) -> Array:
+    def growth(self, point: _Point) -> Array:
+        """Derivative of the effectiveness by the logarithm of the water flow, above 0."""
+        water_smaller = point.ratio < 1.0
+        # Logarithmic derivatives of the two dimensionless groups.
+        units_growth = WATER_EXPONENT * point.water_resistance / point.resistance - water_smaller
+        ratio_growth = np.where(water_smaller, 1.0, -1.0)
+        exponent_growth = point.relief * (0.22 * units_growth - ratio_growth)
+        inner = (point.relief + 1.0) * point.inner
+        exponent_growth -= inner * (ratio_growth + 0.78 * units_growth)
+        growth = -(point.complement + 1.0) * point.smaller * point.outer * exponent_growth
+        growth += water_smaller * point.effectiveness
+        return growth
+
+    def start(self, wanted: Array, most_ratio: Array, point: _Point) -> Array:
         """Throttling, most_ratio over the flow, that is near the effectiveness wanted.
 
-        effectiveness, growth: what `at` gives at `most_ratio`. 1 / effectiveness against 1 / flow
-        is nearly a hyperbola: flat where the air limits, straight where the water does. This is the
-        one of that kind through the known point with its slope.
+        point: that of `most_ratio`. 1 / effectiveness against 1 / flow is nearly a hyperbola: flat
+        where the air limits, straight where the water does. This is the one of that kind through
+        the known point with its slope.
         """
+        effectiveness, growth = point.effectiveness, self.growth(point)
         most_capacity_ratio = self.capacity_ratio * most_ratio
         slope = most_capacity_ratio * growth / (effectiveness * effectiveness)
         flatness = np.minimum(effectiveness / most_capacity_ratio, 1.0 - 1e-9)
@@ -152,8 +181,9 @@ class _ValveCurve:
         limit = self.capacity_ratio * most_ratio / wanted
         throttling = np.minimum(np.maximum(throttling, 1.0), limit)
         for _ in range(newton_steps):
-            effectiveness, growth = self.at(most_ratio / throttling)
-            missed = effectiveness * (1.0 - effectiveness / wanted)
-            throttling = throttling * (1.0 - missed / np.maximum(growth, _LEAST_GROWTH))
+            point = self.at(most_ratio / throttling)
+            missed = point.effectiveness * (1.0 - point.effectiveness / wanted)
+            growth = np.maximum(self.growth(point), _LEAST_GROWTH)
+            throttling = throttling * (1.0 - missed / growth)
             throttling = np.minimum(np.maximum(throttling, 1.0), limit)
         return most_ratio / throttling

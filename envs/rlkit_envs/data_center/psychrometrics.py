@@ -198,7 +198,7 @@ def saturated_air(enthalpy_j_kg: Quantity, pressure_pa: Quantity) -> tuple[Array
     and 0.7 K at 80 kPa, from -30 to 60 degC at sea level; the humidity ratio is then what the
     enthalpy leaves.
     """
-    enthalpy = np.clip(enthalpy_j_kg, -29_500.0, 458_000.0)
+    enthalpy = np.minimum(np.maximum(enthalpy_j_kg, -29_500.0), 458_000.0)
     share = _array(pressure_pa) * (1.0 / _SEA_LEVEL_PA)
     degc = _polynomial(1e5 / (enthalpy + 1.5e5), _SATURATED_BY_ENTHALPY)
     # Thinner air holds more water: as much as at sea level, over less air.

@@ -10,6 +10,7 @@ from rlkit_envs.data_center.chilled_water import (
     ChilledWaterDesign,
     chilled_water_removal,
     chilled_water_step,
+    chiller_wanted_w,
 )
 
 DESIGN = ChilledWaterDesign()
@@ -65,6 +66,23 @@ def test_exchanger_counts_with_its_mean_over_the_step():
     shut = advance(12.0, 6.0, 0.0, 1e4, 1.2e6, removed_slope_w_k=1e5)
     assert shut.exchanger_w == 0.0
     assert shut.chiller_w > 0.0
+
+
+@given(
+    st.floats(5.0, 25.0),
+    st.floats(5.0, 25.0),
+    st.floats(0.0, 1.2e6),
+    st.floats(-5e5, 1.5e6),
+    SLOPE,
+    SLOPE,
+)
+def test_a_chiller_is_wanted_for_what_one_without_limits_would_do(
+    water, setpoint, load, exchanger, load_slope, removed_slope
+):
+    slopes = {"load_slope_w_k": load_slope, "removed_slope_w_k": removed_slope}
+    step = chilled_water_step(DESIGN, np.array([water]), setpoint, load, 300.0, **slopes)
+    boundless = chilled_water_removal(step, exchanger, 1e12)
+    assert chiller_wanted_w(step, exchanger) == boundless.chiller_w
 
 
 @given(

@@ -454,6 +454,21 @@ def test_condenser_water_goes_where_it_works():
     assert idle.cooling.condenser_pump_power_w == idle.cooling.tower_fan_power_w == 0.0
 
 
+def test_the_towers_fan_slows_where_the_water_cannot_get_colder():
+    outdoor = outdoor_air(np.full(4, -15.0), 0.6)
+    acts = actions(4, chilled=14.0, mode=2)._replace(
+        tower_fan_ratio=np.array([1.0, 0.8, 0.6, 0.05])
+    )
+    state, result = settle(HALL, acts, outdoor, 0.5)
+    np.testing.assert_allclose(state.condenser_degc[:3], 5.0, atol=1e-6)
+    # However fast it was told to turn, and whatever water that leaves to evaporate.
+    power, water = np.asarray(result.cooling.tower_fan_power_w), result.cooling.tower_water_kg_s
+    np.testing.assert_allclose(power[:3], power[2], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(water)[:3], np.asarray(water)[2], rtol=1e-6)
+    assert 0.0 < power[2] < 0.25 * 0.6**3 * 22_000.0
+    assert state.condenser_degc[3] > 10.0
+
+
 # --- What physics demands ---------------------------------------------------------------------
 
 
