@@ -53,7 +53,7 @@ _BAND = 18
 _SWATCH = 14
 _PITCH = 14.5
 """Of lines in a legend."""
-_TICKS_APART = 17
+_TICKS_APART, _MOST_TICKS = 17, 7
 _MOST_TIMES = 12
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -190,7 +190,8 @@ def _draw_axis(
     for x in marked:
         draw.line((x, plot.top, x, bottom), _GRID)
     if row.kind is not Kind.MODES:
-        ticks = charts.round_ticks(plot.lowest, plot.highest, plot.height // _TICKS_APART + 1)
+        most = min(plot.height // _TICKS_APART + 1, _MOST_TICKS)
+        ticks = charts.round_ticks(plot.lowest, plot.highest, most)
         digits = 0 if all(float(tick).is_integer() for tick in ticks) else 1
         for tick in ticks:
             y = min(round(float(plot.y(tick))), bottom)
