@@ -18,6 +18,7 @@ from rlkit_envs.data_center.energyplus import (
     build_model,
     engine,
     model,
+    signals,
     worker,
 )
 from rlkit_envs.data_center.energyplus.representation import (
@@ -347,13 +348,13 @@ def test_a_process_that_dies_between_steps_is_told_and_can_be_reset(weather):
 
 @needs_energyplus
 def test_names_that_energyplus_does_not_know_are_named(weather, monkeypatch):
-    variables = dict(engine.VARIABLES, hall_degc=("Zone Air Temperature", "cellar"))
-    monkeypatch.setattr(engine, "VARIABLES", variables)
+    variables = dict(signals.VARIABLES, hall_degc=("Zone Air Temperature", "cellar"))
+    monkeypatch.setattr(signals, "VARIABLES", variables)
     simulation = EnergyPlusEngine(DESIGN, weather)
     with pytest.raises(EnergyPlusError, match="no output variable 'Zone Air Temperature' for 'cel"):
         simulation.reset(days=1)
-    actuators = (*engine._ACTUATORS[:-1], ("Weather Data", "Rain of Frogs", "Environment"))
-    monkeypatch.setattr(engine, "_ACTUATORS", actuators)
+    actuators = (*engine.ACTUATORS[:-1], ("Weather Data", "Rain of Frogs", "Environment"))
+    monkeypatch.setattr(engine, "ACTUATORS", actuators)
     with pytest.raises(EnergyPlusError, match="no actuator 'Weather Data' / 'Rain of Frogs'"):
         simulation.reset(days=1)
     simulation.close()

@@ -44,14 +44,14 @@ _HELD_K = 0.01
 
 
 def plant_step(
-    design: DataCenterDesign, told: PlantActions, readings: list[EnergyPlusReadings]
+    design: DataCenterDesign, told: PlantActions, readings: EnergyPlusReadings
 ) -> PlantStep:
-    """A step of several sites, arrays (sites,).
+    """A step of several sites; all arrays (sites,).
 
-    told: what each was told for it, (sites,) each. Servers are as they were at the inlet that they
-    felt; the fans are never cut out.
+    told: what each was told for it. readings: completed (`control.completed`). Servers are as they
+    were at the inlet that they felt; the fans are never cut out.
     """
-    read: _Columns = EnergyPlusReadings(*np.array(readings, dtype=np.float64).T)
+    read: _Columns = readings
     air = distribute_air(design.airflow, read.supply_kg_s, read.server_kg_s)
     temperatures = HallTemperatures(
         read.hall_degc,
@@ -65,7 +65,7 @@ def plant_step(
     )
     handler, cooling = _air_handler(design, told, read), _cooling(design, told, read)
     chain = design.power_chain
-    nowhere = np.zeros(len(readings), bool)
+    nowhere = np.zeros(read.supply_degc.shape, bool)
     return PlantStep(
         servers=_servers(design, read),
         airflow=air,

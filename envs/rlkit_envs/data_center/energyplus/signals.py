@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlkit_envs.data_center.design import DataCenterDesign
 from rlkit_envs.data_center.economisers import EconomiserMode
 from rlkit_envs.data_center.plant_state import PlantActions
+from rlkit_envs.data_center.psychrometrics import Quantity
 from rlkit_envs.data_center.ranges import check_ranges
 
 LEAST_AIR_FLOW_RATIO = 0.05
@@ -45,17 +47,33 @@ class EnergyPlusActions:
     def of_plant(
         cls, actions: PlantActions, at: int, condenser_water_degc: float
     ) -> "EnergyPlusActions":
-        """Entry `at` of what our plant is told, temperatures held within the ranges above.
+        """Entry `at` of what our plant is told, as `SetPoints.of_plant` has it."""
+        entry = PlantActions(*(np.take(values, at) for values in actions))
+        *numbers, mode = SetPoints.of_plant(entry, condenser_water_degc)
+        return cls(*map(float, numbers), economiser=EconomiserMode(int(mode)))
+
+
+class SetPoints(NamedTuple):
+    """`EnergyPlusActions` of several sites, arrays (sites,)."""
+
+    supply_air_degc: Quantity
+    air_flow_ratio: Quantity
+    chilled_water_degc: Quantity
+    condenser_water_degc: Quantity
+    economiser: Any
+
+    @classmethod
+    def of_plant(cls, actions: PlantActions, condenser_water_degc: Quantity) -> "SetPoints":
+        """What our plant is told, temperatures held within the ranges of `EnergyPlusActions`.
 
         condenser_water_degc: what EnergyPlus takes in place of the tower's fan.
         """
-        supply, air, chilled, _, mode = (np.take(values, at) for values in actions)
         return cls(
-            supply_air_degc=float(np.clip(supply, *_SUPPLY_AIR_DEGC)),
-            air_flow_ratio=float(air),
-            chilled_water_degc=float(np.clip(chilled, *_CHILLED_WATER_DEGC)),
-            condenser_water_degc=float(np.clip(condenser_water_degc, *_CONDENSER_WATER_DEGC)),
-            economiser=EconomiserMode(int(mode)),
+            np.clip(actions.supply_air_degc, *_SUPPLY_AIR_DEGC),
+            actions.air_flow_ratio,
+            np.clip(actions.chilled_water_degc, *_CHILLED_WATER_DEGC),
+            np.clip(condenser_water_degc, *_CONDENSER_WATER_DEGC),
+            actions.economiser,
         )
 
 
@@ -191,4 +209,9 @@ HUMIDIFIER_VARIABLES = {
     "humidifier_power_w": ("Humidifier Electricity Rate", "humidifier"),
     "steam_kg_s": ("Humidifier Water Volume Flow Rate", "humidifier"),
 }
-"""The same of the humidifier, where the design has one."""
+"""The same of the humidifier."""
+
+
+def variables_of(design: DataCenterDesign) -> dict[str, tuple[str, str]]:
+    """All readings that EnergyPlus gives of a design."""
+    return VARIABLES | (HUMIDIFIER_VARIABLES if design.humidity.humidifier_kg_s > 0.0 else {})
