@@ -17,7 +17,6 @@ from scipy.ndimage import maximum_filter1d
 
 from rlkit_envs.data_center.actions import ActuatorRanges, StartingActions
 from rlkit_envs.data_center.design import DataCenterDesign
-from rlkit_envs.data_center.energyplus.signals import LEAST_AIR_FLOW_RATIO
 from rlkit_envs.data_center.faults import SENSOR_KINDS, Fault
 from rlkit_envs.data_center.load_traces import LOADS, Load, make_load
 from rlkit_envs.data_center.plant_state import OutdoorAir
@@ -162,6 +161,9 @@ class DataCenterConfig:
         return tuple(names)
 
     def _check_energyplus(self) -> None:
+        # Only now, so that the plant's users wait for no second engine.
+        from rlkit_envs.data_center.energyplus.signals import LEAST_AIR_FLOW_RATIO
+
         for fault in self.faults:
             if fault.kind not in SENSOR_KINDS:
                 raise ValueError(
