@@ -165,9 +165,17 @@ def _gains(exponent: Array) -> tuple[Array, Array]:
     """Means of exp(-x s) over s in 0..1, and of its running mean times s: 1 and 1/2 at x = 0."""
     exponent = np.asarray(exponent)
     small = exponent < 1e-4
+    if small.all():  # as where the exchanger is shut; each row gives the same either way
+        return _gains_near_zero(exponent)
     safe = np.where(small, 1.0, exponent)
     end = -np.expm1(-safe) / safe
     mean = (1.0 - end) / safe
-    end = np.where(small, 1.0 - exponent * (0.5 - exponent / 6.0), end)
-    mean = np.where(small, 0.5 - exponent * (1.0 / 6.0 - exponent / 24.0), mean)
-    return end, mean
+    if not small.any():
+        return end, mean
+    end_near_zero, mean_near_zero = _gains_near_zero(exponent)
+    return np.where(small, end_near_zero, end), np.where(small, mean_near_zero, mean)
+
+
+def _gains_near_zero(exponent: Array) -> tuple[Array, Array]:
+    end = 1.0 - exponent * (0.5 - exponent / 6.0)
+    return end, 0.5 - exponent * (1.0 / 6.0 - exponent / 24.0)

@@ -36,6 +36,8 @@ WORN_FLOW = 0.3
 WORN_FLOW_FROM = 0.7
 """Severity from which on a worn fan loses flow."""
 
+_WORN_FRICTION = WORN_POWER / float(np.expm1(3.0))
+
 LEAST_FLOW_RATIO = 0.01
 """A fan commanded less than this stands still."""
 
@@ -101,7 +103,7 @@ def operate_fan(
     """
     running = np.asarray(flow_ratio) >= LEAST_FLOW_RATIO
     ratio, wear = np.multiply(flow_ratio, running), np.asarray(wear)
-    friction = 1.0 + (WORN_POWER / np.expm1(3.0)) * np.expm1(3.0 * wear)
+    friction = 1.0 + _WORN_FRICTION * np.expm1(3.0 * wear)
     slip = np.maximum(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
     power = _polynomial(design.power_coefficients, ratio)
     power = power * friction * (design.rated_power_w * running)
