@@ -14,10 +14,13 @@ from rlkit_envs.data_center.controllers.controller import Controller
 from rlkit_envs.data_center.controllers.cross_entropy import CrossEntropy
 from rlkit_envs.data_center.controllers.economiser_rule import EconomiserRule
 from rlkit_envs.data_center.controllers.fixed import FixedSetPoints, FixedSettings
-from rlkit_envs.data_center.controllers.pid import PID
-from rlkit_envs.data_center.controllers.resets import Resets
+from rlkit_envs.data_center.controllers.pid import PID, PIDSettings
+from rlkit_envs.data_center.controllers.resets import Resets, ResetSettings
 from rlkit_envs.data_center.controllers.static_search import StaticSearchSettings, search_static
-from rlkit_envs.data_center.controllers.trim_and_respond import TrimAndRespond
+from rlkit_envs.data_center.controllers.trim_and_respond import (
+    TrimAndRespond,
+    TrimAndRespondSettings,
+)
 from rlkit_envs.data_center.environment import DataCenterEnvs
 
 
@@ -60,20 +63,29 @@ def fixed(supply_air_degc: float, _: Assignment) -> FixedSetPoints:
     return FixedSetPoints(FixedSettings(supply_air_degc=supply_air_degc))
 
 
-def _outdoor_reset(_: Assignment) -> Resets:
-    return Resets()
+def _outdoor_reset(assignment: Assignment) -> Controller:
+    return _with_economiser(Resets(ResetSettings.for_design(assignment.envs.design)), assignment)
 
 
-def _trim_and_respond(_: Assignment) -> TrimAndRespond:
-    return TrimAndRespond()
+def _trim_and_respond(assignment: Assignment) -> Controller:
+    settings = TrimAndRespondSettings.for_design(assignment.envs.design)
+    return _with_economiser(TrimAndRespond(settings), assignment)
 
 
-def _pid(_: Assignment) -> PID:
-    return PID()
+def _pid(assignment: Assignment) -> Controller:
+    return _with_economiser(PID(PIDSettings.for_design(assignment.envs.design)), assignment)
 
 
-def _economiser(assignment: Assignment) -> EconomiserRule:
-    return EconomiserRule(PID(), assignment.envs.design)
+def _economiser(assignment: Assignment) -> Controller:
+    return EconomiserRule(fixed(20.0, assignment), assignment.envs.design)
+
+
+def _with_economiser(controller: Controller, assignment: Assignment) -> Controller:
+    """An economiser that a site has is used: without it, nothing could be learnt from losing."""
+    design = assignment.envs.design
+    if not design.has_economiser:
+        return controller
+    return EconomiserRule(controller, design, name=controller.name)
 
 
 def _cross_entropy(assignment: Assignment) -> CrossEntropy:
