@@ -1,18 +1,21 @@
-"""The Boxing policies that ship with rlkit load, know where they come from, and can box."""
+"""The policies that ship with rlkit load, know where they come from, and do their work."""
 
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from rlkit.environments import for_evaluation
+from rlkit.data_center_years import UNSEEN_SEED
+from rlkit.environments import GymnasiumEnvironment, for_evaluation
 from rlkit.evaluation import evaluate
 from rlkit.policies import find_policy, load_policy
 
-SHIPPED = ("boxing", "boxing-recurrent")
+BOXERS = ("boxing", "boxing-recurrent")
 
 
-@pytest.mark.parametrize("recipe", SHIPPED)
+@pytest.mark.parametrize("recipe", BOXERS)
 def test_the_shipped_policies_win_by_knock_out(recipe: str) -> None:
     shipped = load_policy(find_policy(recipe))
     evaluation = evaluate(shipped.policy, for_evaluation(shipped.environment), 4, seed=20)
@@ -20,7 +23,22 @@ def test_the_shipped_policies_win_by_knock_out(recipe: str) -> None:
     assert evaluation.counts["knock_outs"] == [1.0] * 4
 
 
-@pytest.mark.parametrize("recipe", SHIPPED)
+def test_the_shipped_policy_cools_with_little_power_in_years_it_has_not_seen() -> None:
+    shipped = load_policy(find_policy("data-center"))
+    assert isinstance(shipped.environment, GymnasiumEnvironment)
+    unseen = {"weather_seed": UNSEEN_SEED, "load_seed": UNSEEN_SEED, "pairing": "in_turn"}
+    days = {"episode_days": 2, "start_day": 100.0}
+    arguments = {**shipped.environment.arguments, **unseen, **days}
+    counts = evaluate(
+        shipped.policy, replace(shipped.environment, arguments=arguments), 24, seed=20
+    ).counts
+    # With 20 degC, no economiser and the other set points of a start it is 1.27 to 1.33.
+    assert max(counts["pue"]) < 1.27
+    assert np.mean(counts["pue"]) < 1.2
+    assert np.mean(counts["hours_outside_recommended"]) < 0.2
+
+
+@pytest.mark.parametrize("recipe", [*BOXERS, "data-center"])
 def test_headers_say_how_they_were_trained_and_name_no_path(recipe: str) -> None:
     header = load_policy(find_policy(recipe)).header
     assert header["provenance"]["recipe"] == recipe
