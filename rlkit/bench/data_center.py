@@ -58,8 +58,8 @@ def run_benchmark(
         raise ValueError(f"first_day is {first_day}: it must lie in 0..364")
     design, year, utilisation = chilled_water_hall(), tmy3(weather), make_load(load, seed)
     kinds = {
-        "steady": comparison.steady_set_points(design, year, utilisation),
-        "varied": comparison.varied_set_points(design, year, utilisation, seed),
+        "steady": comparison.steady_set_points(year, utilisation),
+        "varied": comparison.varied_set_points(year, seed),
     }
     rows: list[dict[str, Any]] = []
     seconds = 0.0

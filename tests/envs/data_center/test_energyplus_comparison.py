@@ -38,7 +38,7 @@ def load():
 
 
 def test_days_side_by_side_are_days_in_a_row(weather, load):
-    actions = comparison.varied_set_points(DESIGN, weather, load, seed=3)
+    actions = comparison.varied_set_points(weather, seed=3)
     both = comparison.run_plant(DESIGN, weather, load, actions, first_day=100, days=2)
     second = comparison.run_plant(DESIGN, weather, load, actions, first_day=101, days=1)
     for name, values in both.values.items():
@@ -50,8 +50,8 @@ def test_days_side_by_side_are_days_in_a_row(weather, load):
 
 def test_set_points_leave_the_exchanger_alone_only_in_the_cold(weather, load):
     for actions in (
-        comparison.steady_set_points(DESIGN, weather, load),
-        comparison.varied_set_points(DESIGN, weather, load, seed=3),
+        comparison.steady_set_points(weather, load),
+        comparison.varied_set_points(weather, seed=3),
     ):
         alone = np.asarray(actions.economiser) == EconomiserMode.FULL
         chilled = np.broadcast_to(actions.chilled_water_degc, alone.shape)
@@ -65,7 +65,7 @@ def test_set_points_leave_the_exchanger_alone_only_in_the_cold(weather, load):
 )
 @pytest.mark.parametrize("first_day", [20, 105, 200])
 def test_two_days_of_changing_set_points_are_the_same_in_energyplus(weather, load, first_day):
-    actions = comparison.varied_set_points(DESIGN, weather, load, seed=3)
+    actions = comparison.varied_set_points(weather, seed=3)
     ours = comparison.run_plant(DESIGN, weather, load, actions, first_day=first_day, days=2)
     theirs = comparison.run_energyplus(DESIGN, weather, load, actions, first_day=first_day, days=2)
     found = comparison.differences(ours, theirs)
