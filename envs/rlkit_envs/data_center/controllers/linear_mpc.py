@@ -1,0 +1,356 @@
+"""Linear model predictive control: the plant's equations made linear around the present, one LP.
+
+Sources: step-response models and a control horizon of one move (Maciejowski 2002, Predictive
+Control with Constraints, sections 3.1 and 4.1); soft constraints (section 3.4); in data centres,
+Lazic et al. 2018. Departures: responses are those of the design's own equations and not of
+identified ones; the mode of the economiser is chosen by comparing what each mode's programme costs.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit_envs.data_center import plant
+from rlkit_envs.data_center.actions import (
+    ECONOMISER,
+    ActuatorRanges,
+    StartingActions,
+    actuators,
+)
+from rlkit_envs.data_center.controllers.controller import Observed
+from rlkit_envs.data_center.controllers.convex_programme import convex_pieces, solve
+from rlkit_envs.data_center.controllers.plant_estimate import PlantEstimate
+from rlkit_envs.data_center.controllers.stored_heat import stored_heat_j
+from rlkit_envs.data_center.design import DataCenterDesign
+from rlkit_envs.data_center.economisers import EconomiserMode
+from rlkit_envs.data_center.plant_state import PlantActions, PlantState
+from rlkit_envs.data_center.psychrometrics import Array
+from rlkit_envs.data_center.ranges import check_positive, check_ranges
+from rlkit_envs.data_center.reward import RECOMMENDED_DEGC
+from rlkit_envs.data_center.weather import STEP_S, STEPS_PER_HOUR
+
+_STAGE_STEPS = 3
+"""Steps of a stage, 15 minutes."""
+_STAGE_S = _STAGE_STEPS * STEP_S
+_OFFSETS = np.array([-1.0, -0.5, 0.5, 1.0])
+"""Set points that are tried beside the present one, in largest moves."""
+_FORECAST = re.compile(r"forecast_dry_bulb_(.+)h_degc")
+
+
+@dataclass(frozen=True)
+class LinearMPCSettings:
+    """How far it looks, how fast it moves, what it holds.
+
+    A decision for five rows with three modes each costs about 20 ms on one core: 255 predictions
+    through 6 steps of the plant, and the programmes. Diurnal, bursty and step-wise loads in three
+    climates chose the margins: fewer hours outside than PID with the economiser rule, for less.
+    """
+
+    stages: int = 4
+    """Quarters of an hour that are predicted, 2 to 16."""
+    move_supply_air_k: float = 1.5
+    """Largest move of the supply air's set point in a quarter of an hour, above 0."""
+    move_air_flow_ratio: float = 0.08
+    """The same of the air flow."""
+    move_chilled_water_k: float = 1.5
+    """The same of the chilled water's set point."""
+    move_tower_fan_ratio: float = 0.12
+    """The same of the tower's fan."""
+    rescue: float = 4.0
+    """Set points may move so many times as far towards more cooling when a row decides out of turn,
+    1 to 10."""
+    inlet_margin_k: float = 0.7
+    """The hottest inlet is kept this far within the recommended range, 0 to 4 K. A row decides out
+    of turn where half of it is lost."""
+    load_margin: float = 0.1
+    """The load to come is taken to be this much higher than now, 0 to 0.5; a row decides out of
+    turn where it has risen by as much."""
+    outdoor_margin_k: float = 0.7
+    """Outdoor air is taken to be this much warmer than foretold, dry and wet, 0 to 5 K: an
+    economiser that stands alone does not stand on its limits."""
+    excess_charge: float = 1.0
+    """A kelvin beyond that costs this many times the servers' rated power, 0.01 to 100."""
+    heat_price_ratio: float = 0.1
+    """What heat left in hall and chilled water is charged, kWh of electricity a kWh, 0 to 1."""
+    mode_saving_ratio: float = 0.003
+    """Share of the predicted energy that another mode must save to be chosen, 0 to 1."""
+    correction: float = 0.7
+    """Share of what a reading says beyond the prediction that is believed, 0 to 1."""
+    bias_correction: float = 0.3
+    """The same of the hottest inlet's lasting error, 0 to 1."""
+    pressure_pa: float = 101_325.0
+    """Of the site's air, 60e3 to 110e3."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self,
+            "move_supply_air_k",
+            "move_air_flow_ratio",
+            "move_chilled_water_k",
+            "move_tower_fan_ratio",
+        )
+        check_ranges(
+            self,
+            stages=(2, 16),
+            rescue=(1.0, 10.0),
+            load_margin=(0.0, 0.5),
+            outdoor_margin_k=(0.0, 5.0),
+            inlet_margin_k=(0.0, 4.0),
+            excess_charge=(0.01, 100.0),
+            heat_price_ratio=(0.0, 1.0),
+            mode_saving_ratio=(0.0, 1.0),
+            correction=(0.0, 1.0),
+            bias_correction=(0.0, 1.0),
+            pressure_pa=(60e3, 110e3),
+        )
+        if not isinstance(self.stages, int):
+            raise TypeError(f"LinearMPCSettings.stages must be whole, but is {self.stages!r}")
+
+
+class _Predicted(NamedTuple):
+    """Of candidates, (rows, modes, candidates)."""
+
+    cost: Array
+    """Energy, and the heat left at the end; in watts times stages."""
+    hottest_degc: Array
+    """With the stages as a last axis; bias not included."""
+
+
+class LinearMPC:
+    """Sees sensors and forecasts, not the plant: its model is the design's, sound, at one pressure.
+
+    Every quarter of an hour each row has one linear programme a mode: set points move at once and
+    are then held over the horizon, with the load as it is now. The pieces of a set point's cost are
+    what the model says at half and at the whole of the largest move either way. All programmes of a
+    batch are solved as one; only where several set points cost exactly the same can rows matter to
+    each other. Energy's price is taken to be the same over the horizon, and so left out.
+    """
+
+    def __init__(
+        self,
+        design: DataCenterDesign,
+        ranges: ActuatorRanges | None = None,
+        settings: LinearMPCSettings = LinearMPCSettings(),
+        name: str = "MPC",
+    ) -> None:
+        """ranges: within which set points stay; None is the environments' default."""
+        ranges = ranges or ActuatorRanges()
+        self.settings, self.name = settings, name
+        self._design = design
+        self._estimate = PlantEstimate(
+            design,
+            correction=settings.correction,
+            bias_correction=settings.bias_correction,
+            pressure_pa=settings.pressure_pa,
+        )
+        moves = {
+            "supply_air_degc": settings.move_supply_air_k,
+            "air_flow_ratio": settings.move_air_flow_ratio,
+            "chilled_water_degc": settings.move_chilled_water_k,
+            "tower_fan_ratio": settings.move_tower_fan_ratio,
+        }
+        self._names = tuple(name for name in actuators(design) if name != ECONOMISER)
+        self._moves = np.array([moves[name] for name in self._names])
+        # The outermost pieces towards more cooling: colder air and water, more of both airs.
+        self._cools = np.array(
+            [
+                [name.endswith("_degc"), False, False, name.endswith("_ratio")]
+                for name in self._names
+            ]
+        )
+        limits = np.array([getattr(ranges, name) for name in self._names])
+        self._low, self._high = limits.T
+        modes = list(EconomiserMode) if design.has_economiser else [EconomiserMode.OFF]
+        self._modes = np.array(modes, dtype=np.int64)
+        self._told = StartingActions().plant_actions(0)
+        self._held = np.empty(0, np.int64)
+        self._load = np.empty(0)  # for which the last decision was made
+
+    def reset(self, rows: NDArray[np.bool_]) -> None:
+        """As `Controller.reset`."""
+        if len(rows) != len(self._held):
+            self._told = StartingActions().plant_actions(len(rows))
+            self._held = np.zeros(len(rows), np.int64)
+            self._load = np.ones(len(rows))
+        self.track(StartingActions().plant_actions(len(rows)), rows)
+        self._estimate.reset(rows)
+
+    def track(self, actions: PlantActions, rows: NDArray[np.bool_] | None = None) -> None:
+        """As `TrackingController.track`; the next `act` decides anew."""
+        where = np.ones(len(self._held), np.bool_) if rows is None else rows
+        self._told = PlantActions(
+            *(np.where(where, new, old) for new, old in zip(actions, self._told, strict=True))
+        )
+        self._held = np.where(where, 0, self._held)
+
+    def act(self, observed: Observed) -> PlantActions:
+        """Set points of the step to come; new ones every quarter of an hour."""
+        self._estimate.update(observed.readings, self._told)
+        urgent = self._urgent(observed.readings)
+        due = np.flatnonzero(urgent | (self._held <= 0))
+        if due.size:
+            self._decide(observed.readings, due, urgent[due])
+            self._held[due] = _STAGE_STEPS
+            self._load[due] = observed.readings["utilisation"][due]
+        self._held -= 1
+        return PlantActions(*(np.array(value) for value in self._told))
+
+    def _urgent(self, readings: Mapping[str, Array]) -> NDArray[np.bool_]:
+        settings = self.settings
+        hot = readings["hottest_inlet_degc"] > RECOMMENDED_DEGC[1] - 0.5 * settings.inlet_margin_k
+        return hot | (readings["utilisation"] > self._load + settings.load_margin)
+
+    def _decide(
+        self,
+        readings: Mapping[str, Array],
+        rows: NDArray[np.int64],
+        urgent: NDArray[np.bool_],
+    ) -> None:
+        settings, modes = self.settings, len(self._modes)
+        present = np.stack([np.asarray(getattr(self._told, name))[rows] for name in self._names])
+        present = np.clip(present.T, self._low, self._high)
+        offsets = np.where(
+            urgent[:, np.newaxis, np.newaxis] & self._cools,
+            _OFFSETS * settings.rescue,
+            np.broadcast_to(_OFFSETS, self._cools.shape),
+        )
+        points = present[..., np.newaxis] + self._moves[:, np.newaxis] * offsets
+        points = np.clip(points, self._low[:, np.newaxis], self._high[:, np.newaxis])
+        predicted = self._predict(readings, rows, present, points)
+
+        inner = np.stack([points[..., 1], present, present, points[..., 2]], axis=-1)
+        moved = points - inner
+        width = np.abs(moved)[:, np.newaxis]
+        count, actuators_ = present.shape
+        shape = (count * modes, actuators_ * 4)
+        cost = convex_pieces(_outwards(predicted.cost), width)
+        hottest = np.moveaxis(predicted.hottest_degc, -1, 0)
+        rise_k = np.stack([convex_pieces(_outwards(stage), width) for stage in hottest], axis=2)
+        rise_k = rise_k.reshape(count * modes, settings.stages, -1)
+        bias = self._estimate.inlet_bias_k[rows, np.newaxis, np.newaxis]
+        at_present = predicted.hottest_degc[:, :, 0] + bias
+        low, high = RECOMMENDED_DEGC
+        room_k = np.concatenate(
+            [
+                high - settings.inlet_margin_k - at_present,
+                at_present - low - settings.inlet_margin_k,
+            ],
+            axis=2,
+        )
+        solved = solve(
+            cost.reshape(shape),
+            np.concatenate([rise_k, -rise_k], axis=1),
+            room_k.reshape(count * modes, -1),
+            settings.excess_charge * self._design.servers.rated_power_w,
+            np.broadcast_to(width > 0.0, cost.shape).reshape(shape),
+        )
+
+        total = predicted.cost[:, :, 0] + solved.cost.reshape(count, modes)
+        mode = self._choose(total, np.asarray(self._told.economiser)[rows])
+        share = solved.share.reshape(count, modes, actuators_, 4)[np.arange(count), mode]
+        chosen = np.clip(present + (share * moved).sum(axis=-1), self._low, self._high)
+        for column, name in enumerate(self._names):
+            np.asarray(getattr(self._told, name))[rows] = chosen[:, column]
+        np.asarray(self._told.economiser)[rows] = self._modes[mode]
+
+    def _choose(self, total: Array, now: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(rows,) index of the cheapest mode, or of the one in use where that costs little more."""
+        row = np.arange(len(now))
+        used = np.abs(self._modes - now[:, np.newaxis]).argmin(axis=1)
+        best = total.argmin(axis=1)
+        saves = total[row, used] - total[row, best]
+        worth = saves > self.settings.mode_saving_ratio * np.abs(total[row, used])
+        return np.where(worth, best, used)
+
+    def _predict(
+        self,
+        readings: Mapping[str, Array],
+        rows: NDArray[np.int64],
+        present: Array,
+        points: Array,
+    ) -> _Predicted:
+        """The first candidate is the present; then every actuator at each of its points."""
+        count, actuators_ = present.shape
+        tried = np.repeat(present[:, np.newaxis], 1 + 4 * actuators_, axis=1)
+        for column in range(actuators_):
+            tried[:, 1 + 4 * column : 5 + 4 * column, column] = points[:, column]
+        modes, candidates = len(self._modes), tried.shape[1]
+        each = modes * candidates
+        told = self._plant_actions(
+            np.repeat(tried[:, np.newaxis], modes, axis=1).reshape(count * each, actuators_),
+            np.tile(np.repeat(self._modes, candidates), count),
+        )
+        state = PlantState(*(np.repeat(value[rows], each) for value in self._estimate.state))
+        settings = self.settings
+        load = np.minimum(self._estimate.utilisation[rows] + settings.load_margin, 1.0)
+        utilisation = np.repeat(load, each)
+        shape = (count, modes, candidates)
+        energy = np.zeros(shape)
+        hottest = []
+        for stage in range(settings.stages):
+            # Step by step in the first stage, which matters most; then all of a stage at once.
+            steps = _STAGE_STEPS if stage == 0 else 1
+            of_stage = []
+            for part in range(steps):
+                ahead_h = (
+                    stage * _STAGE_STEPS + part + (0.5 * _STAGE_STEPS) * (stage > 0)
+                ) / STEPS_PER_HOUR
+                dry_bulb, wet_bulb = forecast(readings, ahead_h)
+                air = self._estimate.outdoor_air(
+                    np.repeat(dry_bulb[rows] + settings.outdoor_margin_k, each),
+                    np.repeat(wet_bulb[rows] + settings.outdoor_margin_k, each),
+                )
+                state, step = plant.step(
+                    self._design, state, told, air, utilisation, step_s=_STAGE_S / steps
+                )
+                energy += step.facility.power_w.reshape(shape) / steps
+                of_stage.append(step.hottest_inlet_degc.reshape(shape))
+            hottest.append(of_stage[-1])
+        heat = stored_heat_j(self._design, state).reshape(shape)
+        energy += heat * (settings.heat_price_ratio / _STAGE_S)
+        return _Predicted(energy, np.stack(hottest, axis=-1))
+
+    def _plant_actions(self, set_points: Array, mode: NDArray[np.int64]) -> PlantActions:
+        told = StartingActions().plant_actions(len(mode))
+        values = {name: set_points[:, column] for column, name in enumerate(self._names)}
+        return told._replace(**values, economiser=mode)
+
+
+def forecast(readings: Mapping[str, Array], hours: float) -> tuple[Array, Array]:
+    """Outdoor dry and wet bulb (rows,) that far ahead, between what is read and foretold.
+
+    Beyond the last forecast, or without any, it stays as last known.
+    """
+    dry = {0.0: readings["outdoor_dry_bulb_degc"]}
+    wet = {0.0: readings["outdoor_wet_bulb_degc"]}
+    for name in readings:
+        found = _FORECAST.fullmatch(name)
+        if found:
+            dry[float(found[1])] = readings[name]
+            wet[float(found[1])] = readings[name.replace("dry_bulb", "wet_bulb")]
+    times = sorted(dry)
+    later = times[min(bisect_right(times, hours), len(times) - 1)]
+    earlier = times[max(times.index(later) - 1, 0)]
+    share = min((hours - earlier) / (later - earlier), 1.0) if later > earlier else 0.0
+    return (
+        (1.0 - share) * dry[earlier] + share * dry[later],
+        (1.0 - share) * wet[earlier] + share * wet[later],
+    )
+
+
+def _outwards(values: Array) -> Array:
+    """(rows, modes, actuators, 4) changes over pieces, from (rows, modes, candidates)."""
+    present = values[..., :1, np.newaxis]
+    points = values[..., 1:].reshape(*values.shape[:-1], -1, 4)
+    inner = np.concatenate(
+        [points[..., 1:2], np.broadcast_to(present, (*points.shape[:-1], 2)), points[..., 2:3]],
+        axis=-1,
+    )
+    return points - inner
