@@ -249,11 +249,12 @@ def test_weeks_begin_anywhere_and_years_in_january():
 def test_pairs_side_by_side_start_over_together(
     weathers: int, loads: int, pairs: list[tuple[int, int]]
 ):
-    settings = {
-        "weather": ("marine", "cold", "hot_dry")[:weathers],
-        "load": ("step", "batch")[:loads],
-    }
-    envs = DataCenterEnvs(7, pairing="side_by_side", **settings)
+    envs = DataCenterEnvs(
+        7,
+        pairing="side_by_side",
+        weather=("marine", "cold", "hot_dry")[:weathers],
+        load=("step", "batch")[:loads],
+    )
     _, info = envs.reset(seed=0)
     assert list(zip(info["weather"].tolist(), info["load"].tolist(), strict=True)) == pairs
 
