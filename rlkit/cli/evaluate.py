@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
+from rlkit.cli import evaluate_data_center
+from rlkit.cli.evaluate_data_center import DataCenterOptions
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
 
@@ -24,12 +26,14 @@ class EvaluateOptions:
     """Play a policy for whole episodes under the protocol of evaluations, and report its returns.
 
     That protocol is, for Atari: sticky actions 0.25, unclipped rewards, up to 30 no-ops, whole
-    episodes, the policy's best action in each step.
+    episodes, the policy's best action in each step. For a data centre: a year of unseen weather and
+    load in each of five climates, beside all other controllers.
     """
 
     policy: Positional[str]
     """A run's folder, a policy file, the name of a recipe, for the policy that ships with it, or an
-    archive of Stable-Baselines3 (.zip)."""
+    archive of Stable-Baselines3 (.zip); or rlkit/DataCenterCooling-v0, for its other controllers
+    alone."""
     on: str | None = None
     """The environment to play in: its registered name, a recipe or a run. By default the one that
     the policy was trained in, which an archive does not know."""
@@ -43,6 +47,8 @@ class EvaluateOptions:
     """Print one JSON object and nothing else on standard output."""
     stochastic: FlagCreatePairsOff[bool] = False
     """Let the policy act at random as far as it does by itself; else it takes its best action."""
+    data_center: OmitArgPrefixes[DataCenterOptions] = field(default_factory=DataCenterOptions)
+    """For that environment alone."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,7 +58,16 @@ def run(arguments: Sequence[str]) -> int:
         raise Mistake(f"--episodes must be at least 1, got {options.episodes}")
     if options.seed < 0:
         raise Mistake(f"--seed must not be negative, got {options.seed}")
+    if options.policy == evaluate_data_center.ENVIRONMENT_ID:
+        evaluate_data_center.check_options(arguments, options.policy)
+        return evaluate_data_center.run(None, options)
     loaded = load(options.policy, on=options.on, trust=options.trust)
+    from rlkit.environments import environment_id
+
+    environment = environment_id(loaded.environment)
+    evaluate_data_center.check_options(arguments, environment)
+    if environment == evaluate_data_center.ENVIRONMENT_ID:
+        return evaluate_data_center.run(loaded, options)
     with redirect_stdout(sys.stderr):
         evaluation = _evaluate(loaded, options)
     result = {**evaluation.to_json(), "policy": describe_policy(loaded)}

@@ -11,10 +11,12 @@ _EXPECTED = {
     "rlkit.run_folder": "RunError",
     "rlkit.checkpoint": "CheckpointError",
     "rlkit.comparison": "ComparisonError",
+    "rlkit.data_center_pass": "ControllerError",
     "rlkit.evaluation": "SpaceMismatchError",
     "rlkit.policy_file": "PolicyFileError",
     "rlkit.training": "RecipeError",
     "rlkit_agents.algorithm": "NonFiniteGradientError",
+    "rlkit_envs.data_center.energyplus.engine": "EnergyPlusError",
 }
 """Module -> its exception whose message is written for users."""
 
