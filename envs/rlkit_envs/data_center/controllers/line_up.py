@@ -14,6 +14,7 @@ from rlkit_envs.data_center.controllers.controller import Controller
 from rlkit_envs.data_center.controllers.cross_entropy import CrossEntropy
 from rlkit_envs.data_center.controllers.economiser_rule import EconomiserRule
 from rlkit_envs.data_center.controllers.fixed import FixedSetPoints, FixedSettings
+from rlkit_envs.data_center.controllers.linear_mpc import LinearMPC
 from rlkit_envs.data_center.controllers.pid import PID, PIDSettings
 from rlkit_envs.data_center.controllers.resets import Resets, ResetSettings
 from rlkit_envs.data_center.controllers.static_search import StaticSearchSettings, search_static
@@ -88,6 +89,10 @@ def _with_economiser(controller: Controller, assignment: Assignment) -> Controll
     return EconomiserRule(controller, design, name=controller.name)
 
 
+def _linear_mpc(assignment: Assignment) -> LinearMPC:
+    return LinearMPC(assignment.envs.design, assignment.envs.config.ranges)
+
+
 def _cross_entropy(assignment: Assignment) -> CrossEntropy:
     return CrossEntropy(assignment.envs, assignment.rows)
 
@@ -102,6 +107,7 @@ LINE_UP: Mapping[str, Build] = MappingProxyType(
         "trim and respond": _trim_and_respond,
         "PID": _pid,
         "rule-based economiser": _economiser,
+        "linear MPC": _linear_mpc,
         "CEM": _cross_entropy,
     }
 )
