@@ -162,7 +162,7 @@ RECIPES: dict[str, Recipe] = {
             ),
             num_envs=128,
             steps=3_000_000,
-            checkpoint_every=500_000,
+            checkpoint_every=512_000,
             evaluation=_WEEKS,
         ),
         Recipe(
@@ -196,7 +196,7 @@ RECIPES: dict[str, Recipe] = {
             ),
             num_envs=128,
             steps=1_000_000,
-            checkpoint_every=500_000,
+            checkpoint_every=512_000,
             evaluation=replace(_WEEKS, every=250_000),
         ),
         Recipe(

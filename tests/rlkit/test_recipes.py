@@ -10,6 +10,7 @@ from rlkit.algorithms import ALGORITHMS, AlgorithmConfig
 from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.recipes import RECIPES, find_recipe, with_algorithm
 from rlkit.run_folder import Run
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.training import Training, training_class
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.ppo_config import PPOConfig
@@ -46,6 +47,9 @@ def learning_at_once(config: AlgorithmConfig) -> AlgorithmConfig:
         )
     if isinstance(config, PQNConfig):
         return replace(config, rollout_length=16, minibatches=2)
+    if isinstance(config, StableBaselinesConfig):
+        quick = {"buffer_size": 600, "batch_size": 16, "learning_starts": 40, "gradient_steps": 1}
+        return replace(config, settings=config.settings | quick)
     assert isinstance(config, PPOConfig)
     return replace(config, rollout_length=16, minibatch_size=32)
 
@@ -63,7 +67,7 @@ def test_every_recipe_starts_to_learn(recipe: Recipe, tmp_path: Path):
         learner_threads=1,
         checkpoint_every=1_000,
     )
-    training = Training(small, Run.create(small, tmp_path), [])
+    training = training_class(small)(small, Run.create(small, tmp_path), [])
     training.learn()
     assert training.algorithm.updates >= 1
     assert recipe.checkpoint_every % recipe.num_envs == 0
