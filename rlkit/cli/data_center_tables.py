@@ -9,6 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from rlkit.data_center_savings import COMPARISONS
+
 Cell = Callable[[Mapping[str, float]], str]
 """From the counts of a mean year."""
 
@@ -123,11 +125,7 @@ def _laid_out(
 
 def _savings(controllers: Mapping[str, Any]) -> Table:
     """Savings, those that do not count marked, beside the violations that decide it."""
-    kinds = dict.fromkeys(
-        (saving["of"], saving["against"])
-        for found in controllers.values()
-        for saving in found["savings"]
-    )
+    kinds = [(of, against) for of, against in COMPARISONS if against in controllers]
     heads = [f"{of.removesuffix('_energy')} less than {against}" for of, against in kinds]
     rows = []
     for name, found in controllers.items():
