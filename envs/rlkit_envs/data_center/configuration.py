@@ -170,6 +170,11 @@ class DataCenterConfig:
                     f"the fault {fault.kind!r} needs engine='plant': EnergyPlus has none but "
                     f"{' and '.join(SENSOR_KINDS)}"
                 )
+        if self.reward.withstood_rise > 0.0:
+            raise ValueError(
+                f"RewardSettings.withstood_rise is {self.reward.withstood_rise:g}, which needs "
+                "engine='plant': EnergyPlus cannot try a step; 0 would fit"
+            )
         flows = {"start.air_flow_ratio": self.start.air_flow_ratio}
         if not self.discrete:
             flows["ranges.air_flow_ratio"] = self.ranges.air_flow_ratio[0]

@@ -25,7 +25,7 @@ from rlkit_envs.data_center.observation import ObservationModel
 from rlkit_envs.data_center.plant import PlantStep
 from rlkit_envs.data_center.plant_state import SOUND, PlantActions, PlantFaults, PlantState
 from rlkit_envs.data_center.psychrometrics import Array, dew_point_degc
-from rlkit_envs.data_center.reward import cost_per_kwh, excursions, reward
+from rlkit_envs.data_center.reward import cost_per_kwh, excursions, inlet_penalty, reward
 from rlkit_envs.data_center.sensors import Reading, Sensor
 from rlkit_envs.data_center.servers import operate_servers
 from rlkit_envs.data_center.site_engine import Beginnings, PlantEngine, SiteEngine
@@ -199,32 +199,41 @@ class DataCenterEnvs(VectorEnv):
         load_index = episodes.load_start + episodes.time
         utilisation = self.outdoors.utilisation.take(load_index)
         self._ended = None  # so that only a reset helps, should the engine fail
-        step = self._engine.step(
-            self._controlled(told, severity),
-            self._air,
-            utilisation,
-            self._plant_faults(severity),
-            restarts,
-        )
+        controlled, broken = self._controlled(told, severity), self._plant_faults(severity)
+        settings = self.config.reward
+        withstood = None
+        if settings.withstood_rise > 0.0:
+            rise = settings.withstood_rise * self.outdoors.sharpest_rise.take(load_index)
+            withstood = self._engine.hottest_inlet_degc(
+                controlled, self._air, np.minimum(utilisation + rise, 1.0), broken
+            )
+        step = self._engine.step(controlled, self._air, utilisation, broken, restarts)
         self.plant_step = step
         self._check_finite(step.facility.power_w)
         dew_point = dew_point_degc(step.moisture.humidity_ratio, self._air.pressure_pa)
-        self._measured = self._model.measure(Reading(step, utilisation, dew_point))
+        reading = Reading(step, utilisation, dew_point, told.economiser)
+        changed = self._model.economiser_changed(self._measured, reading)
+        self._measured = self._model.measure(reading)
         price = self._cost_per_kwh
         price = price.take(episodes.time) if len(price) > 1 else price
-        outside = excursions(step.hottest_inlet_degc, self.config.reward.allowable_degc)
+        outside = excursions(step.hottest_inlet_degc, settings.allowable_degc)
+        penalty = inlet_penalty(settings, outside)
+        if withstood is not None:
+            risen = excursions(withstood, settings.allowable_degc)
+            np.maximum(penalty, inlet_penalty(settings, risen), out=penalty)
         charged_w = step.facility.power_w
         cost = charged_w * (price * _KWH)
         if self._reference_w is not None:
             charged_w = charged_w - self._reference_w.take(load_index)
         rewards = reward(
-            self.config.reward,
+            settings,
             charged_w * (price / self._cost_unit_w),
-            outside,
+            penalty,
             self._engine.servers_off_ratio,
+            changed,
         )
-        settings = [getattr(told, name) for name in self.actions.names]
-        self._counts.add(step, cost, outside, dew_point, settings)
+        set_to = [getattr(told, name) for name in self.actions.names]
+        self._counts.add(step, cost, outside, dew_point, set_to)
         totals = self._counts.totals()
 
         truncated = episodes.advance()
@@ -237,7 +246,7 @@ class DataCenterEnvs(VectorEnv):
         self._ended = truncated
         observations, off_scale = self._observe()
         info = self._lasting_info(off_scale, severity)
-        info["actions"] = dict(zip(self.actions.names, settings, strict=True))
+        info["actions"] = dict(zip(self.actions.names, set_to, strict=True))
         info["limits"] = step.limits._asdict()
         info["cost"] = cost
         info["episode_counts"] = totals
@@ -337,7 +346,8 @@ class DataCenterEnvs(VectorEnv):
         utilisation = self.outdoors.utilisation.take(episodes.load_start[rows] + before)
         air = self.outdoors.air(episodes.weather_start[rows] + before)
         dew_point = dew_point_degc(step.moisture.humidity_ratio, air.pressure_pa)
-        self._measured[:, rows] = self._model.measure(Reading(step, utilisation, dew_point))
+        reading = Reading(step, utilisation, dew_point, told.economiser)
+        self._measured[:, rows] = self._model.measure(reading)
         self._air = self.outdoors.air(episodes.weather_start + episodes.time)
         self._model.look_outside(self._measured, self._air.dry_bulb_degc, self._air.wet_bulb_degc)
         self._history[:, :, rows] = self._measured[: self._history.shape[1], rows]

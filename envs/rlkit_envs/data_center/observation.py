@@ -17,6 +17,7 @@ from rlkit_envs.data_center.faults import RANGE_PER_K, SENSOR_KINDS, Fault
 from rlkit_envs.data_center.psychrometrics import Array, Quantity
 from rlkit_envs.data_center.sensors import (
     CLOCK_SENSORS,
+    ECONOMISER_SENSOR,
     OFF_SCALE,
     OUTDOOR_SENSORS,
     RISE_SENSOR,
@@ -108,6 +109,12 @@ class ObservationModel:
         for row, read in enumerate(self._hidden, len(self.instruments)):
             measured[row] = read(reading)  # pyright: ignore[reportOptionalCall]
         return measured
+
+    def economiser_changed(self, measured: Array, reading: Reading) -> Quantity:
+        """(num_envs,) bool, whether its mode is another than when `measured` was; 0 without one."""
+        if ECONOMISER_SENSOR not in self.measured_names:
+            return 0.0
+        return measured[self.measured_names.index(ECONOMISER_SENSOR)] != reading.economiser
 
     def look_outside(
         self, measured: Array, dry_bulb_degc: Quantity, wet_bulb_degc: Quantity

@@ -58,6 +58,15 @@ class RewardSettings:
     keeps away from while it learns. Violations are counted without it."""
     allowable_penalty_per_k: float = 1.0
     """For each kelvin outside the class's allowable range, on top of that, 0 or more."""
+    withstood_rise: float = 0.0
+    """Share of the load's sharpest rise (`sensors.RISE_SENSOR`) that inlets must withstand, 0 to 2.
+    Above 0 the three penalties before this one are for the warmer of two inlets: that of the step,
+    and that of the same step had the load risen by so much more within it. Bursts are too rare to
+    learn from by waiting for them; this asks at every step. Violations are counted without it.
+    Costs a second step of the plant; not with `engine="energyplus"`."""
+    economiser_change_penalty: float = 0.0
+    """For each change of the economiser's mode, 0 or more: chillers and valves wear with their
+    starts, which energy does not tell."""
     shutdown_penalty: float = 10.0
     """For all servers having switched themselves off for heat, in proportion for some of them, 0 or
     more: work that is not done must never pay."""
@@ -82,6 +91,8 @@ class RewardSettings:
             recommended_penalty_per_k=(0.0, np.inf),
             margin_k=(0.0, 4.0),
             allowable_penalty_per_k=(0.0, np.inf),
+            withstood_rise=(0.0, 2.0),
+            economiser_change_penalty=(0.0, np.inf),
             shutdown_penalty=(0.0, np.inf),
         )
         check_positive(self, "scale")
@@ -122,17 +133,8 @@ def outside_k(values: Array, limits: tuple[float, float]) -> Array:
     return np.maximum(np.maximum(limits[0] - values, values - limits[1]), 0.0)
 
 
-def reward(
-    settings: RewardSettings,
-    energy_cost_ratio: Array,
-    outside: Excursions,
-    servers_off_ratio: Quantity = 0.0,
-) -> Array:
-    """Minus the energy's cost, less the penalties; all (num_envs,).
-
-    energy_cost_ratio: cost of the facility's energy over that of the servers' rated power at the
-    mean price, in the same time. servers_off_ratio: share of the servers that heat has stopped.
-    """
+def inlet_penalty(settings: RewardSettings, outside: Excursions) -> Array:
+    """(num_envs,) what excursions cost, 0 or more, before `scale`."""
     near_k = outside.recommended_k
     if settings.margin_k > 0.0:
         low, high = RECOMMENDED_DEGC
@@ -140,7 +142,24 @@ def reward(
     penalty = settings.recommended_penalty_per_k * near_k
     penalty += settings.recommended_penalty * (near_k > 0.0)
     penalty += settings.allowable_penalty_per_k * outside.allowable_k
-    penalty += settings.shutdown_penalty * servers_off_ratio
+    return penalty
+
+
+def reward(
+    settings: RewardSettings,
+    energy_cost_ratio: Array,
+    penalty: Array,
+    servers_off_ratio: Quantity = 0.0,
+    economiser_changed: Quantity = 0.0,
+) -> Array:
+    """Minus the energy's cost, less the penalties; all (num_envs,).
+
+    energy_cost_ratio: cost of the facility's energy over that of the servers' rated power at the
+    mean price, in the same time. penalty: `inlet_penalty`. servers_off_ratio: share of the servers
+    that heat has stopped. economiser_changed: whether its mode is another than in the step before.
+    """
+    penalty = penalty + settings.shutdown_penalty * servers_off_ratio
+    penalty += settings.economiser_change_penalty * economiser_changed
     return -settings.scale * (energy_cost_ratio + penalty)
 
 

@@ -19,6 +19,9 @@ from rlkit_envs.data_center.plant import PlantStep
 from rlkit_envs.data_center.psychrometrics import Array, Quantity
 from rlkit_envs.data_center.ranges import check_ranges
 
+ECONOMISER_SENSOR = "economiser_mode"
+"""Its position, so that an agent knows what a change of it would be."""
+
 OFF_SCALE = 3.0
 """Scaled readings end here: a sensor has a measuring range."""
 
@@ -61,6 +64,8 @@ class Reading(NamedTuple):
     step: PlantStep
     utilisation: Array
     hall_dew_point_degc: Array
+    economiser: Array
+    """Mode that was told, as `EconomiserMode` numbers it."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,17 @@ def plant_sensors(design: DataCenterDesign) -> tuple[Sensor, ...]:
                 1.0,
                 _METER_NOISE,
                 lambda r: r.step.intake.outdoor_ratio,
+            )
+        )
+    if design.has_economiser:
+        sensors.append(
+            Sensor(
+                ECONOMISER_SENSOR,
+                "0 shut, 1 before the compressors, 2 alone",
+                0.0,
+                2.0,
+                0.0,
+                lambda r: r.economiser,
             )
         )
     return tuple(sensors)

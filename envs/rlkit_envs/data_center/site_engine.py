@@ -65,6 +65,19 @@ class SiteEngine(Protocol):
         """
         ...
 
+    def hottest_inlet_degc(
+        self,
+        actions: PlantActions,
+        outdoor: OutdoorAir,
+        utilisation: Array,
+        faults: PlantFaults,
+    ) -> Array:
+        """(num_envs,) in the step that these would make; nothing changes.
+
+        Raises NotImplementedError where nobody can tell beforehand.
+        """
+        ...
+
     def state(self) -> PlantState:
         """Copies of all that the sites remember. Raises NotImplementedError where nobody can."""
         ...
@@ -128,6 +141,17 @@ class PlantEngine:
             self._design, self._state, actions, outdoor, utilisation, faults
         )
         return step
+
+    def hottest_inlet_degc(
+        self,
+        actions: PlantActions,
+        outdoor: OutdoorAir,
+        utilisation: Array,
+        faults: PlantFaults,
+    ) -> Array:
+        """As `SiteEngine`."""
+        _, step = plant.step(self._design, self._state, actions, outdoor, utilisation, faults)
+        return step.hottest_inlet_degc
 
     def state(self) -> PlantState:
         """As `SiteEngine`."""

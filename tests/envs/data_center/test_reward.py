@@ -8,6 +8,7 @@ from rlkit_envs.data_center.reward import (
     RewardSettings,
     cost_per_kwh,
     excursions,
+    inlet_penalty,
     reward,
 )
 
@@ -26,9 +27,10 @@ def test_energy_and_penalties_add_up():
         recommended_penalty=0.0, recommended_penalty_per_k=0.1, allowable_penalty_per_k=2.0
     )
     outside = excursions(np.array([25.0, 28.0, 33.0]), settings.allowable_degc)
-    rewards = reward(settings, np.array([1.2, 1.2, 1.0]), outside)
+    penalty = inlet_penalty(settings, outside)
+    rewards = reward(settings, np.array([1.2, 1.2, 1.0]), penalty)
     np.testing.assert_allclose(rewards, [-1.2, -1.3, -1.0 - 0.6 - 2.0])
-    off = reward(settings, np.array([1.2, 1.2, 1.0]), outside, np.array([0.5, 0.0, 1.0]))
+    off = reward(settings, np.array([1.2, 1.2, 1.0]), penalty, np.array([0.5, 0.0, 1.0]))
     np.testing.assert_allclose(off, [-6.2, -1.3, -13.6])
 
 
@@ -37,13 +39,14 @@ def test_being_outside_costs_at_once_and_with_a_margin_before():
     outside = excursions(inlets, RewardSettings().allowable_degc)
     strict = RewardSettings(recommended_penalty=0.3, recommended_penalty_per_k=0.1)
     np.testing.assert_allclose(
-        reward(strict, np.zeros(5), outside), [0.0, 0.0, 0.0, 0.0, -0.3 - 0.05]
+        reward(strict, np.zeros(5), inlet_penalty(strict, outside)), [0.0, 0.0, 0.0, 0.0, -0.3 - 0.05]
     )
     careful = RewardSettings(
         recommended_penalty=0.3, recommended_penalty_per_k=0.1, margin_k=0.5, scale=2.0
     )
     paid = [0.3 + 0.03, 0.0, 0.3 + 0.03, 0.3 + 0.05, 0.3 + 0.1]
-    np.testing.assert_allclose(reward(careful, np.ones(5), outside), -2.0 * (1.0 + np.array(paid)))
+    rewards = reward(careful, np.ones(5), inlet_penalty(careful, outside))
+    np.testing.assert_allclose(rewards, -2.0 * (1.0 + np.array(paid)))
 
 
 def test_prices_follow_the_clock_and_carbon_is_added():
@@ -67,6 +70,8 @@ def test_prices_follow_the_clock_and_carbon_is_added():
         ({"recommended_penalty_per_k": -1.0}, "recommended_penalty_per_k is -1.0"),
         ({"margin_k": 5.0}, "margin_k is 5.0"),
         ({"scale": 0.0}, "scale is 0.0"),
+        ({"withstood_rise": 2.5}, "withstood_rise is 2.5"),
+        ({"economiser_change_penalty": -0.1}, "economiser_change_penalty is -0.1"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):
@@ -124,3 +129,46 @@ def test_leaving_the_load_out_shifts_every_action_alike():
     # The load's own power at cool inlets, a little below what warm ones draw.
     drawn = info["quantities"]["it_power_w"] / 50e3
     assert 0.9 * drawn[0] < shift[0] < 1.02 * drawn[0]
+
+
+def bursting_site(**settings):
+    """Loads of 0.3 that rise to 0.8 for one step, and by less an hour before; a step at each."""
+    load = np.full(105_120, 0.3)
+    load[28_800 - 13] = 0.5
+    load[28_800] = 0.8
+    return DataCenterEnvs(
+        2, site="chilled_water_hall", load=load, weather="marine", start_day=100.0, **settings
+    )
+
+
+def test_inlets_must_withstand_the_rise_that_the_week_has_seen():
+    little_air = np.array([[-0.2, -0.5, 0.0, 0.0, -1.0], [-0.2, 1.0, 0.0, 0.0, -1.0]])
+    charged = {"recommended_penalty": 0.5, "recommended_penalty_per_k": 0.0}
+    plain = bursting_site(reward=charged)
+    plain.reset(seed=0)
+    strict = bursting_site(reward=charged | {"withstood_rise": 1.0})
+    strict.reset(seed=0)
+    for _ in range(3):
+        _, rewards, *_ = plain.step(little_air)
+        _, asked, *_, info = strict.step(little_air)
+    # Settled, both are within the range; a rise by 0.5 would leave the one with little air outside.
+    assert (info["quantities"]["hottest_inlet_degc"] < 27.0).all()
+    np.testing.assert_allclose(rewards - asked, [0.5, 0.0], atol=1e-12)
+    # What was only asked has not happened.
+    here, there = plain.state(), strict.state()
+    np.testing.assert_array_equal(here["plant_hall_degc"], there["plant_hall_degc"])
+
+
+def test_changes_of_the_economiser_are_charged_once():
+    charged = {"economiser_change_penalty": 0.25, "scale": 2.0}
+    modes = [-1.0, 0.0, 0.0, 1.0, -1.0]  # episodes begin with it off
+    site = {"site": "chilled_water_hall", "weather": "cold", "start_day": 20.0}
+    free = DataCenterEnvs(1, reward={"scale": 2.0}, **site)
+    dear = DataCenterEnvs(1, reward=charged, **site)
+    free.reset(seed=0)
+    dear.reset(seed=0)
+    paid = []
+    for mode in modes:
+        action = np.array([[-0.4, 0.5, 0.0, 0.0, mode]])
+        paid.append(free.step(action)[1][0] - dear.step(action)[1][0])
+    np.testing.assert_allclose(paid, [0.0, 0.5, 0.0, 0.5, 0.5], atol=1e-12)

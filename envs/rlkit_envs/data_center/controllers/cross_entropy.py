@@ -30,6 +30,7 @@ from rlkit_envs.data_center.reward import (
     RECOMMENDED_DEGC,
     cost_per_kwh,
     excursions,
+    inlet_penalty,
     outside_k,
     reward,
 )
@@ -187,7 +188,7 @@ class Foresight:
         gained = reward(
             self._reward,
             step.facility.power_w * price,
-            excursions(hottest, self._reward.allowable_degc),
+            inlet_penalty(self._reward, excursions(hottest, self._reward.allowable_degc)),
             now.servers_off_ratio,
         )
         outside = self._settings.outside_penalty_per_k * outside_k(hottest, self._within)

@@ -122,6 +122,16 @@ class EnergyPlusSites:
         self._advance(rows, told, air, utilisation[rows])
         return plant_step(self._design, actions, self._last())
 
+    def hottest_inlet_degc(
+        self,
+        actions: PlantActions,
+        outdoor: OutdoorAir,
+        utilisation: Array,
+        faults: PlantFaults,
+    ) -> NoReturn:
+        """As `SiteEngine`: EnergyPlus cannot take a step back."""
+        raise NotImplementedError("EnergyPlus cannot try a step: take engine='plant' for that")
+
     def state(self) -> NoReturn:
         """As `SiteEngine`: EnergyPlus cannot."""
         raise NotImplementedError(
