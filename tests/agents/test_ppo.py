@@ -207,13 +207,14 @@ def test_it_learns_when_a_rollout_is_full_from_the_act_that_follows():
 def spied(algorithm: PPO, monkeypatch: pytest.MonkeyPatch) -> list[list[list[float]]]:
     """The observations that each later pass through the network learns from, as they come."""
     seen: list[list[list[float]]] = []
-    learn = algorithm._loss
+    real = algorithm._pass
 
-    def loss(experience: Any, outputs: Any, values: Any, rows: Tensor, clip_range: Any) -> Any:
-        seen.append(experience.observations[rows].flatten(1).tolist())
-        return learn(experience, outputs, values, rows, clip_range)
+    def noted(experience: Any, policy: Any, items: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        passed = real(experience, policy, items)
+        seen.append(experience.observations[passed[2]].flatten(1).tolist())
+        return passed
 
-    monkeypatch.setattr(algorithm, "_loss", loss)
+    monkeypatch.setattr(algorithm, "_pass", noted)
     return seen
 
 
@@ -336,15 +337,16 @@ def test_memory_is_that_of_the_episode_across_rollouts(monkeypatch: pytest.Monke
     settings = config(network=LSTM, learning_rate=1e-30, epochs=1)
     algorithm = learner(settings)
     errors: list[float] = []
-    learn = algorithm._loss
+    real = algorithm._pass
 
-    def loss(experience: Any, outputs: Any, values: Tensor, rows: Tensor, *others: Any) -> Any:
-        log_probs = algorithm.policy.likelihood(outputs, experience.actions[rows]).log_probs
+    def compared(experience: Any, policy: Any, items: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        outputs, values, rows = real(experience, policy, items)
+        log_probs = policy.likelihood(outputs, experience.actions[rows]).log_probs
         for now, then in ((values, experience.values), (log_probs, experience.log_probs)):
             errors.append(float((now.detach() - then[rows]).abs().max()))
-        return learn(experience, outputs, values, rows, *others)
+        return outputs, values, rows
 
-    monkeypatch.setattr(algorithm, "_loss", loss)
+    monkeypatch.setattr(algorithm, "_pass", compared)
     metrics = feed(algorithm, random_steps(40, seed=2))
     assert len(errors) == 16
     assert max(errors) < 1e-5
@@ -412,9 +414,9 @@ def test_the_clip_range_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch):
     ranges: list[float] = []
     learn = algorithm._loss
 
-    def loss(*arguments: Any) -> Any:
-        ranges.append(arguments[-1])
-        return learn(*arguments)
+    def loss(experience: Any, batch: Any, policy: Any, items: np.ndarray) -> Any:
+        ranges.append(batch.clip_range)
+        return learn(experience, batch, policy, items)
 
     monkeypatch.setattr(algorithm, "_loss", loss)
     feed(algorithm, random_steps(26))
