@@ -16,6 +16,7 @@ from rlkit_envs.data_center.chilled_water_coil import (
     condensation_j_kg,
     operate_coil,
 )
+from rlkit_envs.data_center.elementwise import choose
 from rlkit_envs.data_center.fan import FanDesign, FanOperation, operate_fan
 from rlkit_envs.data_center.psychrometrics import (
     WATER_SPECIFIC_HEAT_J_KG_K,
@@ -118,12 +119,11 @@ def cool_supply(
 
     start_water_ratio: as `operate_coil` has it.
     """
-    humidity = np.asarray(entering_humidity_ratio)
     coil = operate_coil(
         design,
         air_kg_s=fan.flow_kg_s,
         air_degc=entering_degc,
-        humidity_ratio=humidity,
+        humidity_ratio=entering_humidity_ratio,
         pressure_pa=pressure_pa,
         water_degc=water_degc,
         target_degc=supply_setpoint_degc - fan.rise_k,
@@ -150,7 +150,7 @@ def cool_supply(
         supply_intercept_degc=supply - coil.air_slope * entering_degc,
         water_slope_w_k=coil.water_slope_w_k,
         humidity_slope=coil.humidity_slope,
-        humidity_intercept=coil.humidity_ratio - coil.humidity_slope * humidity,
+        humidity_intercept=coil.humidity_ratio - coil.humidity_slope * entering_humidity_ratio,
     )
 
 
@@ -169,22 +169,21 @@ def settle_air_handler(
     the hall's moisture lost condensate (`advance_humidity`).
     supply_conductance_w_k: flow times c_p, as the hall's balance has it.
     """
-    supply = operation.supply_intercept_degc + operation.supply_slope * np.asarray(entering_degc)
-    conductance = np.asarray(supply_conductance_w_k)
+    supply = operation.supply_intercept_degc + operation.supply_slope * entering_degc
     flowing = operation.water_ratio > 0.0
-    sensible = conductance * (entering_degc - supply) + operation.fan_power_w
-    sensible = np.where(flowing, sensible, 0.0)
-    leaving = entering_degc - sensible / np.where(flowing, conductance, 1.0)
+    sensible = supply_conductance_w_k * (entering_degc - supply) + operation.fan_power_w
+    sensible = choose(flowing, sensible, 0.0)
+    leaving = entering_degc - sensible / choose(flowing, supply_conductance_w_k, 1.0)
     latent = condensate_kg_s * condensation_j_kg(leaving, operation.condensate_degc)
     heat = sensible + latent
     water_capacity = operation.water_kg_s * WATER_SPECIFIC_HEAT_J_KG_K
-    warmer = (heat - operation.coil_heat_w) / np.where(flowing, water_capacity, 1.0)
-    air = np.where(flowing, operation.supply_kg_s, 1.0)
+    warmer = (heat - operation.coil_heat_w) / choose(flowing, water_capacity, 1.0)
+    air = choose(flowing, operation.supply_kg_s, 1.0)
     return operation._replace(
         supply_degc=supply,
         supply_humidity_ratio=entering_humidity_ratio - condensate_kg_s / air,
         coil_heat_w=heat,
         sensible_heat_w=sensible,
-        condensate_kg_s=np.asarray(condensate_kg_s),
+        condensate_kg_s=condensate_kg_s,
         water_return_degc=operation.water_return_degc + warmer,
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rlkit_envs.data_center.elementwise import choose, larger_of, smaller_of
 from rlkit_envs.data_center.psychrometrics import Array, Quantity
 from rlkit_envs.data_center.ranges import check_ranges
 
@@ -68,7 +69,7 @@ def distribute_air(
     bypass. The hottest rack draws (1 + k) phi / (1 + k phi) hall air, phi being the average.
     """
     # Without servers' flow everything bypasses; without supply everything recirculates.
-    provisioning = np.asarray(supply_flow_kg_s) / np.maximum(server_flow_kg_s, _TINY_FLOW_KG_S)
+    provisioning = supply_flow_kg_s / larger_of(server_flow_kg_s, _TINY_FLOW_KG_S)
     reached = 1.0 - design.leakage_ratio
     most = 1.0 - design.recirculation_ratio
     excess = provisioning * (reached / most)
@@ -76,7 +77,7 @@ def distribute_air(
         excess = excess * excess
     root = np.sqrt(np.sqrt(np.sqrt(1.0 + excess)))
     bypass = 1.0 - reached / root
-    supplied = np.minimum((1.0 - bypass) * provisioning, most)
+    supplied = smaller_of((1.0 - bypass) * provisioning, most)
     recirculation = 1.0 - supplied
     spread = design.hottest_rack_spread
     hottest = (1.0 + spread) * recirculation / (1.0 + spread * recirculation)
@@ -85,7 +86,7 @@ def distribute_air(
 
 def inlet(recirculation_ratio: Quantity, supply: Quantity, hall: Quantity) -> Array:
     """Temperature (or humidity ratio) of air drawn partly from the supply, partly from the hall."""
-    return np.asarray(supply) + recirculation_ratio * (np.asarray(hall) - supply)
+    return supply + recirculation_ratio * (hall - supply)
 
 
 def supply_heat_index(inlet_degc: Quantity, supply_degc: Quantity, exhaust_degc: Quantity) -> Array:
@@ -94,6 +95,6 @@ def supply_heat_index(inlet_degc: Quantity, supply_degc: Quantity, exhaust_degc:
     EnergyPlus reports it as ITE Supply Heat Index. 0 where the exhaust is no warmer than the
     supply. The return heat index RHI is 1 - SHI.
     """
-    rise = np.asarray(exhaust_degc) - supply_degc
+    rise = exhaust_degc - supply_degc
     warmed = rise > 0.0
-    return np.where(warmed, (np.asarray(inlet_degc) - supply_degc) / np.where(warmed, rise, 1.0), 0)
+    return choose(warmed, (inlet_degc - supply_degc) / choose(warmed, rise, 1.0), 0)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import anywhere, choose, everywhere, larger_of, smaller_of
 from rlkit_envs.data_center.psychrometrics import (
     WATER_DENSITY_KG_M3,
     WATER_SPECIFIC_HEAT_J_KG_K,
@@ -100,16 +101,14 @@ def chilled_water_step(
     """
     heat_capacity = design.heat_capacity_j_k
     per_watt = step_s / heat_capacity
-    missing_k = np.asarray(setpoint_degc - water_degc, dtype=np.float64)
-    load_slope = np.asarray(load_slope_w_k, dtype=np.float64)
+    missing_k = setpoint_degc - water_degc
     held_end, held_mean = 1.0, 0.5
-    if load_slope.any():  # rarely, and a slope of 0 gives the same either way
-        held_end, held_mean = _gains(load_slope * per_watt)
-    slope = np.asarray(load_slope_w_k + removed_slope_w_k, dtype=np.float64)
-    end, mean = _gains(slope * per_watt)
+    if anywhere(load_slope_w_k != 0.0):  # rarely, and a slope of 0 gives the same either way
+        held_end, held_mean = _gains(load_slope_w_k * per_watt)
+    end, mean = _gains((load_slope_w_k + removed_slope_w_k) * per_watt)
     return ChilledWaterStep(
         water_degc=water_degc,
-        load_w=np.asarray(load_w, dtype=np.float64),
+        load_w=load_w,
         load_slope_w_k=load_slope_w_k,
         removed_slope_w_k=removed_slope_w_k,
         end_gain_k_w=per_watt * end,
@@ -125,7 +124,7 @@ def chiller_wanted_w(step: ChilledWaterStep, exchanger_w: Quantity) -> Array:
     """Heat that `chilled_water_removal` would leave to a chiller without limits, W, 0 or more."""
     chiller = step.load_w - exchanger_w - step.wanted_w
     active = exchanger_w + step.removed_slope_w_k * (step.wanted_w * step.mean_gain_k_w) > 0.0
-    return np.maximum(np.where(active, chiller, step.load_w - step.held_wanted_w), 0.0)
+    return larger_of(choose(active, chiller, step.load_w - step.held_wanted_w), 0.0)
 
 
 def chilled_water_removal(
@@ -137,23 +136,22 @@ def chilled_water_removal(
     temperature, below 0 where its other side is warmer; it is shut where the mean over the step
     would not be above 0. capacity_w: the chiller's capacity, 0 where it is off.
     """
-    exchanger_w = np.asarray(exchanger_w, dtype=np.float64)
     # With the exchanger at full flow, and the chiller for the rest.
     chiller = step.load_w - exchanger_w - step.wanted_w
-    mean_k = (step.wanted_w + np.maximum(chiller - capacity_w, 0.0)) * step.mean_gain_k_w
+    mean_k = (step.wanted_w + larger_of(chiller - capacity_w, 0.0)) * step.mean_gain_k_w
     active = exchanger_w + step.removed_slope_w_k * mean_k > 0.0
     full = active & (chiller >= 0.0)
     # With the exchanger, or where it is shut the chiller, at a constant rate.
-    constant = np.maximum(step.load_w - step.held_wanted_w, 0.0)
-    chiller = np.where(full, chiller, np.where(active, 0.0, constant))
-    chiller = np.minimum(np.maximum(chiller, 0.0), capacity_w)
-    exchanger = np.where(active, constant, 0.0)
+    constant = larger_of(step.load_w - step.held_wanted_w, 0.0)
+    chiller = choose(full, chiller, choose(active, 0.0, constant))
+    chiller = smaller_of(larger_of(chiller, 0.0), capacity_w)
+    exchanger = choose(active, constant, 0.0)
 
-    imbalance = step.load_w - chiller - np.where(full, exchanger_w, exchanger)
-    mean_k = imbalance * np.where(full, step.mean_gain_k_w, step.held_mean_gain_k_w)
-    end_k = imbalance * np.where(full, step.end_gain_k_w, step.held_end_gain_k_w)
+    imbalance = step.load_w - chiller - choose(full, exchanger_w, exchanger)
+    mean_k = imbalance * choose(full, step.mean_gain_k_w, step.held_mean_gain_k_w)
+    end_k = imbalance * choose(full, step.end_gain_k_w, step.held_end_gain_k_w)
     return ChilledWaterRemoval(
-        exchanger_w=np.where(full, exchanger_w + step.removed_slope_w_k * mean_k, exchanger),
+        exchanger_w=choose(full, exchanger_w + step.removed_slope_w_k * mean_k, exchanger),
         chiller_w=chiller,
         load_w=step.load_w - step.load_slope_w_k * mean_k,
         mean_degc=step.water_degc + mean_k,
@@ -163,17 +161,16 @@ def chilled_water_removal(
 
 def _gains(exponent: Array) -> tuple[Array, Array]:
     """Means of exp(-x s) over s in 0..1, and of its running mean times s: 1 and 1/2 at x = 0."""
-    exponent = np.asarray(exponent)
     small = exponent < 1e-4
-    if small.all():  # as where the exchanger is shut; each row gives the same either way
+    if everywhere(small):  # as where the exchanger is shut; each row gives the same either way
         return _gains_near_zero(exponent)
-    safe = np.where(small, 1.0, exponent)
+    safe = choose(small, 1.0, exponent)
     end = -np.expm1(-safe) / safe
     mean = (1.0 - end) / safe
-    if not small.any():
+    if not anywhere(small):
         return end, mean
     end_near_zero, mean_near_zero = _gains_near_zero(exponent)
-    return np.where(small, end_near_zero, end), np.where(small, mean_near_zero, mean)
+    return choose(small, end_near_zero, end), choose(small, mean_near_zero, mean)
 
 
 def _gains_near_zero(exponent: Array) -> tuple[Array, Array]:

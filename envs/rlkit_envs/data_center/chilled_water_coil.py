@@ -21,6 +21,14 @@ from rlkit_envs.data_center.coil_valve import (
     reach,
     water_share,
 )
+from rlkit_envs.data_center.elementwise import (
+    anywhere,
+    choose,
+    filled,
+    is_nan,
+    larger_of,
+    smaller_of,
+)
 from rlkit_envs.data_center.psychrometrics import (
     VAPORISATION_J_KG,
     VAPOUR_SPECIFIC_HEAT_J_KG_K,
@@ -99,7 +107,7 @@ def cross_flow_effectiveness(transfer_units: Quantity, capacity_ratio: Quantity)
     eps = 1 - exp((exp(-C_r NTU^0.78) - 1) NTU^0.22 / C_r), for NTU above 0 and C_r in 0..1 (above
     0), the ratio of the smaller to the larger heat capacity flow.
     """
-    root = np.asarray(transfer_units) ** 0.22
+    root = np.power(transfer_units, 0.22)
     exponent = np.expm1(-capacity_ratio * (transfer_units / root)) * root / capacity_ratio
     return -np.expm1(exponent)
 
@@ -142,7 +150,7 @@ def size_coil(
 
 def condensation_j_kg(air_degc: Quantity, condensate_degc: Quantity) -> Array:
     """Heat released by vapour in air of one temperature that leaves as water of another, J/kg."""
-    vapour = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * np.asarray(air_degc)
+    vapour = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * air_degc
     return vapour - WATER_SPECIFIC_HEAT_J_KG_K * condensate_degc
 
 
@@ -178,22 +186,21 @@ def operate_coil(
     sensible and latent heat together (as in the EnergyPlus Engineering Reference, coils: detailed
     cooling coil, wet part).
     """
-    air_degc, target_degc = np.asarray(air_degc), np.asarray(target_degc)
-    stuck = ~np.isnan(stuck_valve_ratio)
-    most_ratio = np.where(stuck, stuck_valve_ratio, available_water_ratio)
-    most_ratio = np.minimum(most_ratio, available_water_ratio)
+    stuck = choose(is_nan(stuck_valve_ratio), False, True)
+    most_ratio = choose(stuck, stuck_valve_ratio, available_water_ratio)
+    most_ratio = smaller_of(most_ratio, available_water_ratio)
     drop = air_degc - water_degc
-    relative_air = np.asarray(air_kg_s) / design.rated_air_kg_s
+    relative_air = air_kg_s / design.rated_air_kg_s
     able = (most_ratio > _LEAST_FLOW_RATIO) & (relative_air > _LEAST_FLOW_RATIO)
     able &= stuck | ((drop > 0.0) & (air_degc - target_degc > LEAST_EFFECTIVENESS * drop))
-    most_ratio = np.maximum(most_ratio, _LEAST_FLOW_RATIO)
-    drop = np.where(drop == 0.0, _LEAST_DROP_K, drop)
+    most_ratio = larger_of(most_ratio, _LEAST_FLOW_RATIO)
+    drop = choose(drop == 0.0, _LEAST_DROP_K, drop)
 
-    relative_air = np.maximum(relative_air, _LEAST_FLOW_RATIO)
+    relative_air = larger_of(relative_air, _LEAST_FLOW_RATIO)
     flow = relative_air * design.rated_air_kg_s
     capacity = flow * specific_heat_j_kg_k(humidity_ratio)
-    conductance = design.rated_conductance_w_k * (1.0 - 0.45 * np.asarray(fouling))
-    air_resistance = design.air_resistance_share * relative_air**-_AIR_EXPONENT
+    conductance = design.rated_conductance_w_k * (1.0 - 0.45 * fouling)
+    air_resistance = design.air_resistance_share * np.power(relative_air, -_AIR_EXPONENT)
     air = CoilAir(
         air_degc,
         target_degc,
@@ -209,12 +216,12 @@ def operate_coil(
     if start_water_ratio is None:
         met = reach(air)
     else:
-        start = np.maximum(start_water_ratio, _LEAST_FLOW_RATIO)
+        start = larger_of(start_water_ratio, _LEAST_FLOW_RATIO)
         met = reach(air, 1.0, start, _NEWTON_STEPS_FROM_START)
     surface = water_degc + water_share(air, met) * (met.leaving_degc - water_degc)
     wet = able & (humidity_ratio > saturation_humidity_ratio(surface, pressure_pa))
-    condensed, bypass = np.zeros_like(surface), np.ones_like(surface)
-    if wet.any():  # each row gives the same with or without the others
+    condensed, bypass = filled(0.0, surface), filled(1.0, surface)
+    if anywhere(wet):  # each row gives the same with or without the others
         rows = SelectedRows(wet)
         damp, met_damp = _condense(
             CoilAir(*map(rows.taken, air)),
@@ -227,13 +234,13 @@ def operate_coil(
         bypass = rows.replaced(bypass, damp.bypass)
 
     controlled = able & met.controlled
-    leaving = np.where(able, met.leaving_degc, air_degc)
-    water_ratio = np.where(able, met.water_ratio, 0.0)
-    sensible_heat = np.where(able, capacity * (air_degc - leaving), 0.0)
+    leaving = choose(able, met.leaving_degc, air_degc)
+    water_ratio = choose(able, met.water_ratio, 0.0)
+    sensible_heat = choose(able, capacity * (air_degc - leaving), 0.0)
     condensate = condensed * flow
     heat = sensible_heat + condensate * condensation_j_kg(leaving, surface)
     water = water_ratio * design.rated_water_kg_s
-    water_capacity = np.where(able, water * WATER_SPECIFIC_HEAT_J_KG_K, 1.0)
+    water_capacity = choose(able, water * WATER_SPECIFIC_HEAT_J_KG_K, 1.0)
     return CoilOperation(
         air_degc=leaving,
         humidity_ratio=humidity_ratio - condensed,
@@ -245,8 +252,8 @@ def operate_coil(
         water_kg_s=water,
         water_return_degc=water_degc + heat / water_capacity,
         saturated=leaving > target_degc,
-        air_slope=np.where(controlled, 0.0, np.where(able, 1.0 - met.effectiveness, 1.0)),
-        water_slope_w_k=np.where(able & ~controlled, heat / drop, 0.0),
+        air_slope=choose(controlled, 0.0, choose(able, 1.0 - met.effectiveness, 1.0)),
+        water_slope_w_k=choose(controlled, 0.0, choose(able, heat / drop, 0.0)),
         humidity_slope=bypass,
     )
 
@@ -267,7 +274,7 @@ def _condense(
     dew_point = dew_point_degc(humidity_ratio, pressure_pa)
     specific_heat = specific_heat_j_kg_k(humidity_ratio)
     transfer_units = air.conductance_w_k / (air.air_resistance * air.capacity_w_k)
-    ratio = previous = missed = np.ones_like(dew_point)
+    ratio = previous = missed = filled(1.0, dew_point)
     surface = WetSurface(surface_degc, surface_degc, surface_degc, surface_degc)
     for step in range(_CONDENSATION_STEPS + 1):
         if step:
@@ -287,11 +294,11 @@ def _condense(
             outlet_degc=surface.outlet_degc,
         )
         latent = surface.condensed * condensation_j_kg(met.leaving_degc, surface.condensate_degc)
-        found = 1.0 + latent / np.maximum(specific_heat * cooled, 1e-9)
+        found = 1.0 + latent / larger_of(specific_heat * cooled, 1e-9)
         last_missed, missed = missed, found - ratio
         change = last_missed - missed
-        steep = (np.abs(change) > 1e-12) & (step > 0)
-        gain = np.where(steep, (ratio - previous) / np.where(steep, change, 1.0), 0.7)
-        gain = np.minimum(np.maximum(gain, 0.1), 4.0)
-        previous, ratio = ratio, np.maximum(ratio + gain * missed, 1.0)
+        steep = (abs(change) > 1e-12) & (step > 0)
+        gain = choose(steep, (ratio - previous) / choose(steep, change, 1.0), 0.7)
+        gain = smaller_of(larger_of(gain, 0.1), 4.0)
+        previous, ratio = ratio, larger_of(ratio + gain * missed, 1.0)
     return surface, met

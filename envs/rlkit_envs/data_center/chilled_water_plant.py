@@ -39,6 +39,7 @@ from rlkit_envs.data_center.cooling_tower import (
 )
 from rlkit_envs.data_center.design import ChilledWaterPlantDesign
 from rlkit_envs.data_center.economisers import EconomiserMode, plate_exchanger_w_k
+from rlkit_envs.data_center.elementwise import anywhere, choose, filled, larger_of
 from rlkit_envs.data_center.humidity import HallHumidity
 from rlkit_envs.data_center.plant_state import (
     EnteringAir,
@@ -50,6 +51,7 @@ from rlkit_envs.data_center.plant_state import (
 from rlkit_envs.data_center.psychrometrics import WATER_SPECIFIC_HEAT_J_KG_K, Array, Quantity
 from rlkit_envs.data_center.pumps import Pump, pump
 
+_OFF, _FULL = int(EconomiserMode.OFF), int(EconomiserMode.FULL)
 _MISSED_K = 0.5
 """Water this much above its set point counts as missing it."""
 _INTERLOCK_K = 0.2
@@ -87,10 +89,10 @@ def begin_chilled_water(
     The coils feel the water of the step's beginning. Where they cannot hold the supply, the water's
     balance knows how their heat falls as it warms, and the supply is shifted by that.
     """
-    mode = np.asarray(actions.economiser)
-    chilling = mode != EconomiserMode.FULL
+    mode = actions.economiser
+    chilling = mode != _FULL
     # With an exchanger the water is cooled in every mode; without one FULL means outdoor air alone.
-    watered = np.ones_like(chilling) if plant.exchanger is not None else chilling
+    watered = chilling if plant.exchanger is None else filled(True, chilling)
     most_ratio = min(plant.chilled_pump.flow_kg_s / plant.coil.rated_water_kg_s, 1.0)
     handler = cool_supply(
         plant.coil,
@@ -100,7 +102,7 @@ def begin_chilled_water(
         pressure_pa=outdoor.pressure_pa,
         supply_setpoint_degc=actions.supply_air_degc,
         water_degc=state.chilled_degc,
-        available_water_ratio=most_ratio * watered,
+        available_water_ratio=choose(watered, most_ratio, 0.0),
         fouling=faults.coil_fouling,
         stuck_valve_ratio=faults.stuck_valve_ratio,
         start_water_ratio=state.valve_ratio,
@@ -109,19 +111,19 @@ def begin_chilled_water(
     flow_ratio = handler.water_kg_s * (1.0 / plant.chilled_pump.flow_kg_s)
     chilled_pump = pump(
         plant.chilled_pump,
-        np.maximum(flow_ratio, least_ratio) * watered,
+        larger_of(flow_ratio, least_ratio) * watered,
         wear=faults.chilled_pump,
     )
 
-    raised = np.asarray(actions.chilled_water_degc) < plant.chiller.minimum_chilled_degc
-    setpoint = np.maximum(actions.chilled_water_degc, plant.chiller.minimum_chilled_degc)
+    raised = actions.chilled_water_degc < plant.chiller.minimum_chilled_degc
+    setpoint = larger_of(actions.chilled_water_degc, plant.chiller.minimum_chilled_degc)
     load = handler.coil_heat_w + chilled_pump.heat_w
     returned = _return_degc(state.chilled_degc, load, chilled_pump.flow_kg_s)
     exchanger_w_k: Quantity = 0.0
     exchanging: NDArray[np.bool_] | bool = False
     if plant.exchanger is not None:
         cooled = returned > state.condenser_degc + _INTERLOCK_K
-        exchanging = np.where(chilling, cooled & (mode != EconomiserMode.OFF), True)
+        exchanging = choose(chilling, cooled & (mode != _OFF), True)
         exchanger_w_k = plate_exchanger_w_k(
             plant.exchanger,
             exchanging,
@@ -138,10 +140,10 @@ def begin_chilled_water(
         load_slope_w_k=handler.water_slope_w_k,
         removed_slope_w_k=exchanger_w_k,
     )
-    running = chilling & (np.asarray(faults.cooling_trip) < 0.5)
+    running = chilling & (faults.cooling_trip < 0.5)
     foreseen_w = chiller_wanted_w(water_step, exchanger_w_k * (returned - state.condenser_degc))
-    condenser_kg_s = plant.chiller_condenser_kg_s * (running & (foreseen_w > 0.0))
-    condenser_kg_s = condenser_kg_s + plant.exchanger_condenser_kg_s * exchanging
+    condenser_kg_s = choose(running & (foreseen_w > 0.0), plant.chiller_condenser_kg_s, 0.0)
+    condenser_kg_s = condenser_kg_s + choose(exchanging, plant.exchanger_condenser_kg_s, 0.0)
     flowing = condenser_kg_s > 0.0
     condenser_pump = pump(
         plant.condenser_pump,
@@ -262,8 +264,8 @@ def _finish(
 
 def _return_degc(water_degc: Array, load_w: Array, flow_kg_s: Array) -> Array:
     """Water that comes back; as it left where the pump stands still."""
-    heat_capacity = np.maximum(flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K, 1e-9)
-    return water_degc + np.where(flow_kg_s > 0.0, load_w / heat_capacity, 0.0)
+    heat_capacity = larger_of(flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K, 1e-9)
+    return water_degc + choose(flow_kg_s > 0.0, load_w / heat_capacity, 0.0)
 
 
 def _follow_water(
@@ -271,9 +273,9 @@ def _follow_water(
 ) -> AirHandlerOperation:
     """The supply of coils at a fixed valve whose water is warmer by `warmer_k` in the mean."""
     flowing = handler.water_slope_w_k > 0.0
-    if not flowing.any():  # valves that control hold the supply, whatever the water does
+    if not anywhere(flowing):  # valves that control hold the supply, whatever the water does
         return handler
-    total = np.where(flowing, handler.coil_heat_w * supply_w_k, 1.0)
+    total = choose(flowing, handler.coil_heat_w * supply_w_k, 1.0)
     per_kelvin = handler.water_slope_w_k * handler.sensible_heat_w / total
     shift = per_kelvin * warmer_k
     return handler._replace(

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import choose, larger_of, limited, smaller_of
+
 Array = NDArray[np.float64]
 Quantity = Array | float
 
@@ -91,9 +93,9 @@ class ChillerDesign:
         # The same load must cost less at a smaller lift, though it is a smaller part load then.
         loads = np.linspace(self.minimum_part_load_ratio, 1.0, 18)[:, None] * ratios[0]
         loads = np.concatenate([loads, np.linspace(0.0, ratios[-1], 60)[:, None]])
-        part_load = np.clip(loads / ratios, self.minimum_part_load_ratio, 1.0)
+        part_load = limited(loads / ratios, self.minimum_part_load_ratio, 1.0)
         cost = power * ratios * _quadratic(part_load, self.part_load_coefficients)
-        cost = cost * np.minimum(loads / ratios / self.minimum_part_load_ratio, 1.0)
+        cost = cost * smaller_of(loads / ratios / self.minimum_part_load_ratio, 1.0)
         carried = loads <= ratios
         if (np.diff(cost, axis=1) > 1e-9)[carried[:, :-1] & carried[:, 1:]].any():
             raise ValueError(
@@ -154,10 +156,10 @@ def chiller_lift_k(
     chilled_degc: chilled water leaving, as set (EnergyPlus takes the set point even where it is
     missed). condenser_degc: condenser water entering. 0 at the reference temperatures.
     """
-    lift = np.asarray(condenser_degc) - design.reference_condenser_degc
+    lift = condenser_degc - design.reference_condenser_degc
     lift = lift * (1.0 / design.condenser_per_chilled_kelvin)
-    lift = lift - (np.asarray(chilled_degc) - design.reference_chilled_degc)
-    return np.minimum(np.maximum(lift, design.smallest_lift_k), design.largest_lift_k)
+    lift = lift - (chilled_degc - design.reference_chilled_degc)
+    return smaller_of(larger_of(lift, design.smallest_lift_k), design.largest_lift_k)
 
 
 def chiller_state(
@@ -176,12 +178,12 @@ def chiller_state(
     receiver feeds the evaporator at first (assumed). condenser_fouling: severity 0..1, at 1 with
     45 % less conductance, seen as warmer condenser water (assumed).
     """
-    condenser_degc = condenser_degc + FOULED_CONDENSER_K * np.asarray(condenser_fouling)
+    condenser_degc = condenser_degc + FOULED_CONDENSER_K * condenser_fouling
     lift = chiller_lift_k(design, chilled_degc, condenser_degc)
     ratio = _quadratic(lift, design.capacity_coefficients)
     power_ratio = _quadratic(ratio, design.power_coefficients)
-    leak = np.square(refrigerant_loss)
-    share = (1.0 - LOST_REFRIGERANT_CAPACITY * leak) * np.asarray(running)
+    leak = refrigerant_loss * refrigerant_loss
+    share = choose(running, 1.0 - LOST_REFRIGERANT_CAPACITY * leak, 0.0)
     capacity_w = design.capacity_w * ratio * share
     extra = 1.0 + LOST_REFRIGERANT_POWER * leak
     return ChillerState(capacity_w, capacity_w * power_ratio * (extra / design.cop))
@@ -194,12 +196,12 @@ def chiller(design: ChillerDesign, state: ChillerState, wanted_w: Quantity) -> C
     at that load times the share of the time that it runs, as in EnergyPlus, without losses.
     """
     capacity_w = state.capacity_w
-    heat_w = np.minimum(np.maximum(wanted_w, 0.0), capacity_w)
-    part_load = heat_w / np.maximum(capacity_w, 1e-9)
+    heat_w = smaller_of(larger_of(wanted_w, 0.0), capacity_w)
+    part_load = heat_w / larger_of(capacity_w, 1e-9)
     least = design.minimum_part_load_ratio
-    loaded = np.maximum(part_load, least)
+    loaded = larger_of(part_load, least)
     share = _quadratic(loaded, design.part_load_coefficients)
-    running = np.minimum(part_load * (1.0 / least), 1.0)
+    running = smaller_of(part_load * (1.0 / least), 1.0)
     power_w = state.full_load_power_w * share * running
     return Chiller(heat_w, power_w, heat_w + power_w, part_load, running)
 

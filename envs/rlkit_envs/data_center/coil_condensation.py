@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rlkit_envs.data_center.elementwise import choose, larger_of, smaller_of
 from rlkit_envs.data_center.psychrometrics import (
     VAPORISATION_J_KG,
     Array,
@@ -64,13 +65,13 @@ def condense(
     """
     warm_degc = returning_degc + water_share * (entering_degc - returning_degc)
     dry_degc = water_degc + water_share * (leaving_degc - water_degc)
-    apart = np.maximum(entering_degc - returning_degc, _LEAST_SPAN_K)
-    k = np.log(apart / np.maximum(leaving_degc - water_degc, _LEAST_SPAN_K))
-    k = np.minimum(k, 0.9 * transfer_units)
-    k = np.where(np.abs(k) < _LEAST_EXPONENT, _LEAST_EXPONENT, k)
-    below = np.maximum(dew_point_degc - dry_degc, 0.0)
-    depth = np.minimum(below / np.maximum(warm_degc - dry_degc, _LEAST_SPAN_K), 1.0)
-    wet_share = np.maximum(np.log1p(depth * np.expm1(k)) / k, _LEAST_SHARE)
+    apart = larger_of(entering_degc - returning_degc, _LEAST_SPAN_K)
+    k = np.log(apart / larger_of(leaving_degc - water_degc, _LEAST_SPAN_K))
+    k = smaller_of(k, 0.9 * transfer_units)
+    k = choose(abs(k) < _LEAST_EXPONENT, _LEAST_EXPONENT, k)
+    below = larger_of(dew_point_degc - dry_degc, 0.0)
+    depth = smaller_of(below / larger_of(warm_degc - dry_degc, _LEAST_SPAN_K), 1.0)
+    wet_share = larger_of(np.log1p(depth * np.expm1(k)) / k, _LEAST_SHARE)
     rest = transfer_units - k
     bypass = np.exp(-transfer_units * wet_share)
     lag = k * np.expm1(-rest * wet_share) / (-rest * np.expm1(k * wet_share))
@@ -78,17 +79,17 @@ def condense(
 
     growth = carried = warm_k = cold_k = below
     for _ in range(_SURFACE_STEPS):
-        span = np.maximum(dew_point_degc - outlet_degc, _LEAST_SPAN_K)
+        span = larger_of(dew_point_degc - outlet_degc, _LEAST_SPAN_K)
         outlet_ratio = saturation_humidity_ratio(dew_point_degc - span, pressure_pa)
         growth = (humidity_ratio - outlet_ratio) / span
         latent = water_share * growth * vaporisation_k
         # Below the dew point: the surface's warm end (0 where it is dry) and its outlet.
-        warm_k = np.maximum(dew_point_degc - warm_degc, 0.0) / (1.0 + latent)
+        warm_k = larger_of(dew_point_degc - warm_degc, 0.0) / (1.0 + latent)
         carried = warm_k * (lag - bypass)
         cold_k = (below + latent * carried) / (1.0 + latent * lag)
         outlet_degc = dew_point_degc - cold_k
     return WetSurface(
-        condensed=np.maximum(growth * (cold_k * (1.0 - lag) + carried), 0.0),
+        condensed=larger_of(growth * (cold_k * (1.0 - lag) + carried), 0.0),
         condensate_degc=dew_point_degc - 0.5 * (cold_k + warm_k),
         bypass=bypass,
         outlet_degc=outlet_degc,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import choose, larger_of, limited, smaller_of
 from rlkit_envs.data_center.psychrometrics import Array, Quantity
 
 WATER_EXPONENT = 0.85
@@ -64,17 +65,17 @@ def reach(
     point = valve.at(air.most_ratio)
     effectiveness = point.effectiveness
     coldest = air.air_degc - effectiveness * air.drop_k
-    controlled = ~air.stuck & (coldest <= air.target_degc)
-    wanted = np.where(controlled, (air.air_degc - air.target_degc) / air.drop_k, effectiveness)
-    wanted = np.minimum(np.maximum(wanted, LEAST_EFFECTIVENESS), effectiveness)
+    controlled = choose(air.stuck, False, coldest <= air.target_degc)
+    wanted = choose(controlled, (air.air_degc - air.target_degc) / air.drop_k, effectiveness)
+    wanted = smaller_of(larger_of(wanted, LEAST_EFFECTIVENESS), effectiveness)
     if start_water_ratio is None:
         start = valve.start(wanted, air.most_ratio, point)
     else:
         start = air.most_ratio / start_water_ratio
     water_ratio = valve.water_ratio(wanted, air.most_ratio, start, newton_steps)
     return CoilReach(
-        np.where(controlled, air.target_degc, coldest),
-        np.where(controlled, water_ratio, air.most_ratio),
+        choose(controlled, air.target_degc, coldest),
+        choose(controlled, water_ratio, air.most_ratio),
         effectiveness,
         controlled,
     )
@@ -82,7 +83,7 @@ def reach(
 
 def water_share(air: CoilAir, reached: CoilReach) -> Array:
     """Share of the water's side in the resistance of the dry coil at its valve."""
-    water_resistance = air.water_resistance * reached.water_ratio**-WATER_EXPONENT
+    water_resistance = air.water_resistance * np.power(reached.water_ratio, -WATER_EXPONENT)
     return water_resistance / (water_resistance + air.air_resistance)
 
 
@@ -116,14 +117,14 @@ class _ValveCurve:
 
     def at(self, water_ratio: Array) -> _Point:
         """The point of that water flow, above 0."""
-        water_resistance = self.water_resistance * water_ratio**-WATER_EXPONENT
+        water_resistance = self.water_resistance * np.power(water_ratio, -WATER_EXPONENT)
         resistance = self.air_resistance + water_resistance
         ratio = self.capacity_ratio * water_ratio
-        smaller = np.minimum(ratio, 1.0)
-        capacity_ratio = smaller / np.maximum(ratio, 1.0)
+        smaller = smaller_of(ratio, 1.0)
+        capacity_ratio = smaller / larger_of(ratio, 1.0)
         transfer_units = self.transfer_units / (resistance * smaller)
         # As in `cross_flow_effectiveness`, in pieces for the derivative.
-        root = transfer_units**0.22
+        root = np.power(transfer_units, 0.22)
         inner = capacity_ratio * (transfer_units / root)
         relief = np.expm1(-inner)
         outer = root / capacity_ratio
@@ -145,7 +146,7 @@ class _ValveCurve:
         water_smaller = point.ratio < 1.0
         # Logarithmic derivatives of the two dimensionless groups.
         units_growth = WATER_EXPONENT * point.water_resistance / point.resistance - water_smaller
-        ratio_growth = np.where(water_smaller, 1.0, -1.0)
+        ratio_growth = choose(water_smaller, 1.0, -1.0)
         exponent_growth = point.relief * (0.22 * units_growth - ratio_growth)
         inner = (point.relief + 1.0) * point.inner
         exponent_growth -= inner * (ratio_growth + 0.78 * units_growth)
@@ -163,12 +164,12 @@ class _ValveCurve:
         effectiveness, growth = point.effectiveness, self.growth(point)
         most_capacity_ratio = self.capacity_ratio * most_ratio
         slope = most_capacity_ratio * growth / (effectiveness * effectiveness)
-        flatness = np.minimum(effectiveness / most_capacity_ratio, 1.0 - 1e-9)
-        power = 1.0 + np.log(np.maximum(slope, _LEAST_GROWTH)) / np.log(flatness)
-        power = np.clip(power, 1.3, 6.0)
-        start = wanted**-power - effectiveness**-power
-        start += most_capacity_ratio**-power
-        return most_capacity_ratio * start ** (1.0 / power)
+        flatness = smaller_of(effectiveness / most_capacity_ratio, 1.0 - 1e-9)
+        power = 1.0 + np.log(larger_of(slope, _LEAST_GROWTH)) / np.log(flatness)
+        power = limited(power, 1.3, 6.0)
+        start = np.power(wanted, -power) - np.power(effectiveness, -power)
+        start += np.power(most_capacity_ratio, -power)
+        return most_capacity_ratio * np.power(start, 1.0 / power)
 
     def water_ratio(
         self, wanted: Array, most_ratio: Array, throttling: Array, newton_steps: int
@@ -179,11 +180,11 @@ class _ValveCurve:
         """
         # No more heat goes into the water than brings it to the air's temperature.
         limit = self.capacity_ratio * most_ratio / wanted
-        throttling = np.minimum(np.maximum(throttling, 1.0), limit)
+        throttling = smaller_of(larger_of(throttling, 1.0), limit)
         for _ in range(newton_steps):
             point = self.at(most_ratio / throttling)
             missed = point.effectiveness * (1.0 - point.effectiveness / wanted)
-            growth = np.maximum(self.growth(point), _LEAST_GROWTH)
+            growth = larger_of(self.growth(point), _LEAST_GROWTH)
             throttling = throttling * (1.0 - missed / growth)
-            throttling = np.minimum(np.maximum(throttling, 1.0), limit)
+            throttling = smaller_of(larger_of(throttling, 1.0), limit)
         return most_ratio / throttling

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.data_center.cooling_tower import TowerDesign, TowerState, tower_balance
+from rlkit_envs.data_center.elementwise import choose, larger_of
 from rlkit_envs.data_center.psychrometrics import (
     WATER_DENSITY_KG_M3,
     WATER_SPECIFIC_HEAT_J_KG_K,
@@ -94,7 +95,7 @@ def forecast_condenser(
     water_w_k = tower.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K
     cooled = tower_balance(tower, expected_w)
     least = tower_design.minimum_leaving_degc
-    steady = np.maximum(cooled.leaving_degc, least)
+    steady = larger_of(cooled.leaving_degc, least)
     stored_w_k = design.heat_capacity_j_k / step_s
     decay = water_w_k / ((1.0 + cooled.warming) * stored_w_k)
     end_weight = -np.expm1(-decay)
@@ -117,7 +118,7 @@ def settle_condenser(forecast: CondenserForecast, heat_w: Quantity) -> Condenser
     """The step with the heat that came in: of exchanger, condenser and condenser pump."""
     steady = forecast.steady_degc + forecast.warming_k_w * (heat_w - forecast.expected_w)
     overcooled = steady < forecast.least_degc
-    warmer = np.where(overcooled, forecast.least_degc, steady) - forecast.start_degc
+    warmer = choose(overcooled, forecast.least_degc, steady) - forecast.start_degc
     end = forecast.end_weight * warmer
     mean = forecast.start_degc + forecast.mean_weight * warmer
     return CondenserStep(

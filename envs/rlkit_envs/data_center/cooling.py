@@ -34,9 +34,9 @@ class Cooling(NamedTuple):
     condenser_kg_s: Quantity
     condenser_degc: Quantity
     """Water that leaves the tower and enters condenser and exchanger."""
-    condenser_end_degc: Quantity
+    condenser_end_degc: Array
     """The same at the step's end."""
-    condenser_heat_w: Quantity
+    condenser_heat_w: Array
     """Into the condenser water: exchanger, chiller and condenser pump."""
     tower_entering_degc: Quantity
     """Water that returns warm to the tower."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import choose, filled, larger_of, limited, smaller_of
 from rlkit_envs.data_center.psychrometrics import (
     WATER_SPECIFIC_HEAT_J_KG_K,
     Quantity,
@@ -196,16 +197,15 @@ def tower_state(
     """
     fan = _fan(design, fan_ratio, fan_wear)
     kept, useful = _air_kept(fan_wear, fill_fouling)
-    flow = np.asarray(water_flow_kg_s, dtype=np.float64)
-    water = flow * (design.water_ratio / design.water_flow_kg_s)
-    water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
+    water = water_flow_kg_s * (design.water_ratio / design.water_flow_kg_s)
+    water = larger_of(water, _LEAST_HELD_WATER_RATIO)
     return TowerState(
         curves=_two_curves(wet_bulb_degc, water / (fan.speed * kept * useful), water / useful),
         duty=fan.duty,
         free_convection_ratio=design.free_convection_ratio,
         air_ratio=_air_ratio(design, fan, kept),
         fan_power_w=fan.power_w,
-        water_flow_kg_s=np.maximum(flow, _LEAST_FLOW_KG_S),
+        water_flow_kg_s=larger_of(water_flow_kg_s, _LEAST_FLOW_KG_S),
     )
 
 
@@ -239,7 +239,7 @@ def hold_least_water(
         rows.taken(heat_w),
         rows.taken(state.water_flow_kg_s),
     )
-    fan = _fan(design, np.minimum(enough / (kept * useful), rows.taken(fan_ratio)), wear)
+    fan = _fan(design, smaller_of(enough / (kept * useful), rows.taken(fan_ratio)), wear)
     return state._replace(
         duty=rows.replaced(state.duty, fan.duty),
         air_ratio=rows.replaced(state.air_ratio, _air_ratio(design, fan, kept)),
@@ -258,21 +258,20 @@ class _Fan(NamedTuple):
 
 
 def _fan(design: TowerDesign, fan_ratio: Quantity, wear: Quantity) -> _Fan:
-    fan_ratio = np.minimum(np.maximum(np.asarray(fan_ratio, dtype=np.float64), 0.0), 1.0)
-    speed = np.maximum(fan_ratio, design.minimum_fan_ratio)
+    fan_ratio = limited(fan_ratio, 0.0, 1.0)
+    speed = larger_of(fan_ratio, design.minimum_fan_ratio)
     duty = fan_ratio / speed
     constant, linear, square, cube = design.fan_coefficients
     power = ((cube * speed + square) * speed + linear) * speed + constant
-    wear = np.asarray(wear)
-    power = np.maximum(power, 0.0) * duty * (1.0 + WORN_POWER * wear * wear)
+    power = larger_of(power, 0.0) * duty * (1.0 + WORN_POWER * wear * wear)
     return _Fan(speed, duty, design.fan_power_w * power)
 
 
 def _air_kept(fan_wear: Quantity, fill_fouling: Quantity) -> tuple[Array, Array]:
     """Shares of the air that a worn fan still moves, and that fouled fill still uses."""
-    lost = np.maximum(np.asarray(fan_wear) - WORN_FLOW_FROM, 0.0)
+    lost = larger_of(fan_wear - WORN_FLOW_FROM, 0.0)
     kept = 1.0 - lost * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
-    return kept, 1.0 - FOULED_FILL * np.asarray(fill_fouling)
+    return kept, 1.0 - FOULED_FILL * fill_fouling
 
 
 def _air_ratio(design: TowerDesign, fan: _Fan, kept: Array) -> Array:
@@ -296,22 +295,22 @@ def tower_balance(state: TowerState, heat_w: Quantity) -> TowerBalance:
     shares of time, make up the range (as in EnergyPlus, but each along a straight line from the
     water that it would not cool, so that no search is needed).
     """
-    range_k = np.asarray(heat_w) / (state.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
+    range_k = heat_w / (state.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
     # Free convection's range stands for one that is larger by its share of the air.
     larger = np.array([1.0, 1.0 / state.free_convection_ratio])
-    larger = larger.reshape(2, *[1] * range_k.ndim)
+    larger = larger.reshape(2, *[1] * np.ndim(range_k))
     lines = curve_lines(state.curves, range_k * larger)
     uncooled, off_uncooled = lines.uncooled_degc
     chord, off_chord = lines.chord * larger
     turns, off_turns = lines.turning * (larger * larger)
     better = uncooled + chord * range_k < off_uncooled + off_chord * range_k
-    uncooled = np.where(better, uncooled, off_uncooled)
-    chord = np.where(better, chord, off_chord)
+    uncooled = choose(better, uncooled, off_uncooled)
+    chord = choose(better, chord, off_chord)
     on_share, off_share = state.duty / chord, (1.0 - state.duty) / off_chord
     cold = on_share * uncooled + off_share * off_uncooled
     entering = (range_k + cold) / (on_share + off_share)
     # The chords turn as the range grows.
-    turning = on_share / chord * (entering - uncooled) * np.where(better, turns, off_turns)
+    turning = on_share / chord * (entering - uncooled) * choose(better, turns, off_turns)
     turning += off_share / off_chord * (entering - off_uncooled) * off_turns
     slope = (1.0 + turning) / (on_share + off_share)
     return TowerBalance(entering - range_k, slope - 1.0)
@@ -319,7 +318,7 @@ def tower_balance(state: TowerState, heat_w: Quantity) -> TowerBalance:
 
 def tower_leaving_degc(design: TowerDesign, state: TowerState, heat_w: Quantity) -> Array:
     """Leaving water of a tower that must reject `heat_w` (W) in steady state, after the bypass."""
-    return np.maximum(tower_balance(state, heat_w).leaving_degc, design.minimum_leaving_degc)
+    return larger_of(tower_balance(state, heat_w).leaving_degc, design.minimum_leaving_degc)
 
 
 def tower_fan_ratio(
@@ -334,23 +333,23 @@ def tower_fan_ratio(
     The inverse of `tower_leaving_degc` for controllers: closed form. 1 where even full speed leaves
     the water warmer, 0 where free convection leaves it colder.
     """
-    flow = np.maximum(np.asarray(water_flow_kg_s, dtype=np.float64), _LEAST_FLOW_KG_S)
+    flow = larger_of(np.asarray(water_flow_kg_s, dtype=np.float64), _LEAST_FLOW_KG_S)
     water = flow * (design.water_ratio / design.water_flow_kg_s)
-    water = np.maximum(water, _LEAST_HELD_WATER_RATIO)
+    water = larger_of(water, _LEAST_HELD_WATER_RATIO)
     range_k = heat_w / (flow * WATER_SPECIFIC_HEAT_J_KG_K)
     wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
-    known = np.clip(wet_bulb, COLDEST_WET_BULB, WARMEST_WET_BULB)
+    known = limited(wet_bulb, COLDEST_WET_BULB, WARMEST_WET_BULB)
     leaving_degc = np.asarray(leaving_degc, dtype=np.float64)
-    approach_k = leaving_degc - np.maximum(wet_bulb, known)
+    approach_k = leaving_degc - larger_of(wet_bulb, known)
     # Water over air rises with the approach: the smaller root of the quadratic, without cancelling.
-    ratio = np.full_like(known, 1.0)
+    ratio = filled(1.0, known)
     for _ in range(3):  # the wet bulb is held where the correlation turns, which the root decides
-        bulb = np.maximum(known, turning_wet_bulb(ratio))
+        bulb = larger_of(known, turning_wet_bulb(ratio))
         constant, linear, square = by_flow_ratio(bulb, range_k)
         constant = constant - (approach_k - (bulb - known))
-        root = np.sqrt(np.maximum(linear * linear - 4.0 * square * constant, 0.0))
-        ratio = np.clip(-2.0 * constant / (linear + root), 1e-9, LARGEST_FLOW_RATIO)
-    speed = np.clip(water / ratio, 0.0, 1.0)
+        root = np.sqrt(larger_of(linear * linear - 4.0 * square * constant, 0.0))
+        ratio = limited(-2.0 * constant / (linear + root), 1e-9, LARGEST_FLOW_RATIO)
+    speed = limited(water / ratio, 0.0, 1.0)
 
     least = design.minimum_fan_ratio
     share = design.free_convection_ratio
@@ -359,9 +358,9 @@ def tower_fan_ratio(
     lines = curve_lines(_two_curves(wet_bulb, water / least, water), ranges)
     on_range, off_range = (leaving_degc + range_k - lines.uncooled_degc) / lines.chord
     off_range = share * off_range
-    on_range = np.maximum(on_range, off_range)
-    duty = np.clip((range_k - off_range) / np.maximum(on_range - off_range, 1e-9), 0.0, 1.0)
-    return np.where(on_range >= range_k - 1e-9, duty * least, np.maximum(speed, least))
+    on_range = larger_of(on_range, off_range)
+    duty = limited((range_k - off_range) / larger_of(on_range - off_range, 1e-9), 0.0, 1.0)
+    return choose(on_range >= range_k - 1e-9, duty * least, larger_of(speed, least))
 
 
 def tower_water(
@@ -379,12 +378,12 @@ def tower_water(
     its counting moist air as dry, which is 1 to 4 % less water). Drift goes with the air. Blowdown
     holds the cycles of concentration, to which drift counts (EnergyPlus, ConcentrationRatio).
     """
-    works = np.asarray(heat_w) > 0.0
+    works = heat_w > 0.0
     air_kg_s = state.air_ratio * design.air_flow_m3_s
     air_kg_s = air_kg_s * density_kg_m3(dry_bulb_degc, humidity_ratio, pressure_pa)
-    enthalpy = enthalpy_j_kg(dry_bulb_degc, humidity_ratio) + np.maximum(heat_w, 0.0) / air_kg_s
+    enthalpy = enthalpy_j_kg(dry_bulb_degc, humidity_ratio) + larger_of(heat_w, 0.0) / air_kg_s
     _, leaving_ratio = saturated_air(enthalpy, pressure_pa)
-    evaporation = air_kg_s * np.maximum(leaving_ratio - humidity_ratio, 0.0) * works
-    drift = state.air_ratio * state.water_flow_kg_s * (design.drift_ratio * works)
+    evaporation = air_kg_s * larger_of(leaving_ratio - humidity_ratio, 0.0) * works
+    drift = state.air_ratio * state.water_flow_kg_s * choose(works, design.drift_ratio, 0.0)
     blowdown = evaporation * (1.0 / (design.cycles_of_concentration - 1.0)) - drift
-    return TowerWater(evaporation, drift, np.maximum(blowdown, 0.0))
+    return TowerWater(evaporation, drift, larger_of(blowdown, 0.0))

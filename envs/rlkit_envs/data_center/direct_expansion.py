@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import choose, filled, larger_of, limited, smaller_of
 from rlkit_envs.data_center.psychrometrics import (
     VAPORISATION_J_KG,
     VAPOUR_MASS_RATIO,
@@ -134,7 +135,7 @@ class DirectExpansionDesign:
         ratio = (enthalpy - dry) / vapour
         drop = np.array([self.capacity_w / self.air_flow_kg_s / (1.0 - self.bypass_factor)])
         surface_ratio = _surface_humidity(entering, ratio, drop, pressure)
-        moisture = np.maximum(ratio - surface_ratio, 0.0)
+        moisture = larger_of(ratio - surface_ratio, 0.0)
         latent = moisture * (VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * entering)
         return float((1.0 - latent / drop)[0])
 
@@ -200,29 +201,28 @@ def direct_expansion_state(
     the unit is tripped or off. refrigerant_loss, condenser_fouling: severities 0..1, at 1 with 40 %
     of the charge and 45 % of the conductance lost; the leak acts with its square (assumed).
     """
-    entering, ratio = np.asarray(entering_degc, np.float64), np.asarray(humidity_ratio, np.float64)
-    pressure = np.asarray(pressure_pa, dtype=np.float64)
-    flow = np.maximum(np.asarray(air_kg_s, dtype=np.float64), 1e-6)
-    outdoor = np.asarray(outdoor_degc) + FOULED_CONDENSER_K * np.asarray(condenser_fouling)
-    outdoor = np.clip(outdoor, *design.outdoor_range_degc)
-    leak = np.square(refrigerant_loss)
+    entering, ratio, pressure = entering_degc, humidity_ratio, pressure_pa
+    flow = larger_of(air_kg_s, 1e-6)
+    outdoor = outdoor_degc + FOULED_CONDENSER_K * condenser_fouling
+    outdoor = limited(outdoor, *design.outdoor_range_degc)
+    leak = refrigerant_loss * refrigerant_loss
 
     flow_ratio = flow / design.air_flow_kg_s
-    known_flow = np.clip(flow_ratio, *design.flow_range)
+    known_flow = limited(flow_ratio, *design.flow_range)
     most_w = design.capacity_w * (1.0 - LOST_REFRIGERANT_CAPACITY * leak)
     most_w = most_w * _quadratic(known_flow, design.capacity_over_flow)
     # Bypass falls exponentially with the time that air spends in the coil.
-    touched = -np.expm1(log(design.bypass_factor) / np.maximum(flow_ratio, 0.05))
+    touched = -np.expm1(log(design.bypass_factor) / larger_of(flow_ratio, 0.05))
     drop_j_kg = most_w / (flow * touched)  # down to the surface, at a capacity ratio of 1
 
     dry_wet_bulb, dry_ratio = _driest(design, entering, outdoor, drop_j_kg, pressure)
     wet = ratio > dry_ratio
-    wet_bulb = np.clip(np.where(wet, wet_bulb_degc, dry_wet_bulb), *design.wet_bulb_range_degc)
+    wet_bulb = limited(choose(wet, wet_bulb_degc, dry_wet_bulb), *design.wet_bulb_range_degc)
     share = _biquadratic(wet_bulb, outdoor, design.capacity_over_temperatures)
     surface_ratio = _surface_humidity(entering, ratio, drop_j_kg * share, pressure)
-    moisture = np.where(wet, np.maximum(ratio - surface_ratio, 0.0), 0.0) * touched
+    moisture = choose(wet, larger_of(ratio - surface_ratio, 0.0), 0.0) * touched
 
-    on = np.asarray(running) * (np.asarray(air_kg_s) > 0.0)
+    on = running & (air_kg_s > 0.0)
     condensate = moisture * flow * on
     capacity_w = most_w * share * on
     latent_w = condensate * (VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * entering)
@@ -249,10 +249,10 @@ def direct_expansion(
     The unit cycles: it runs for part-load ratio / part-load fraction of the time (EnergyPlus), and
     what leaves is the mean.
     """
-    part_load = np.clip(wanted_w / np.maximum(state.sensible_capacity_w, 1e-9), 0.0, 1.0)
-    part_load = np.where(state.capacity_w > 0.0, part_load, 0.0)
-    fraction = np.maximum(_quadratic(part_load, design.part_load_fraction), 0.7)
-    power_w = state.power_w * np.minimum(part_load / fraction, 1.0)
+    part_load = limited(wanted_w / larger_of(state.sensible_capacity_w, 1e-9), 0.0, 1.0)
+    part_load = choose(state.capacity_w > 0.0, part_load, 0.0)
+    fraction = larger_of(_quadratic(part_load, design.part_load_fraction), 0.7)
+    power_w = state.power_w * smaller_of(part_load / fraction, 1.0)
     heat_w = state.capacity_w * part_load
     condensate = state.condensate_kg_s * part_load
     leaving_ratio = state.humidity_ratio - condensate / state.air_kg_s
@@ -281,16 +281,16 @@ def _driest(
     Its humidity is that of saturation at the surface, which its own wet bulb decides through the
     capacity: a weak dependence, so that each round cuts the error to about a fifth.
     """
-    share = np.ones_like(drop_j_kg)
-    ratio, wet_bulb = np.zeros_like(drop_j_kg), entering_degc
+    share, ratio = filled(1.0, drop_j_kg), filled(0.0, drop_j_kg)
+    wet_bulb = entering_degc
     for index in range(_DRY_STEPS):
         fall = drop_j_kg * share / specific_heat_j_kg_k(ratio)
-        surface = np.maximum(entering_degc - fall, _COLDEST_SURFACE)
+        surface = larger_of(entering_degc - fall, _COLDEST_SURFACE)
         ratio, _ = _saturation(surface, pressure_pa)
         if index == 0:
             wet_bulb = surface + 0.4 * (entering_degc - surface)
         wet_bulb = _wet_bulb_step(wet_bulb, entering_degc, ratio, pressure_pa)
-        known = np.clip(wet_bulb, *design.wet_bulb_range_degc)
+        known = limited(wet_bulb, *design.wet_bulb_range_degc)
         share = _biquadratic(known, outdoor_degc, design.capacity_over_temperatures)
     return wet_bulb, ratio
 
@@ -315,7 +315,7 @@ def _surface_humidity(
     """Humidity ratio of saturated air whose enthalpy lies `drop_j_kg` under the entering air's."""
     enthalpy = enthalpy_j_kg(entering_degc, humidity_ratio) - drop_j_kg
     surface = entering_degc - 0.7 * drop_j_kg / specific_heat_j_kg_k(humidity_ratio)
-    surface = np.maximum(surface, _COLDEST_SURFACE)
+    surface = larger_of(surface, _COLDEST_SURFACE)
     saturated = humidity_ratio
     for _ in range(_WET_STEPS):
         saturated, slope = _saturation(surface, pressure_pa)
@@ -323,7 +323,7 @@ def _surface_humidity(
         steepness = specific_heat_j_kg_k(saturated)
         steepness += slope * (VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * surface)
         step = excess / steepness
-        surface = np.maximum(surface - step, _COLDEST_SURFACE)
+        surface = larger_of(surface - step, _COLDEST_SURFACE)
         saturated = saturated - slope * step
     return saturated
 
@@ -334,7 +334,7 @@ def _saturation(temperature_degc: Array, pressure_pa: Array) -> tuple[Array, Arr
     rest = pressure_pa - vapour
     ratio = VAPOUR_MASS_RATIO * vapour / rest
     # Slope of the logarithm of the Magnus form, good to 0.3 %: it only steers Newton's method.
-    base = 243.04 + np.maximum(temperature_degc, -40.0)
+    base = 243.04 + larger_of(temperature_degc, -40.0)
     slope = ratio * pressure_pa / rest * (17.625 * 243.04) / (base * base)
     return ratio, slope
 

@@ -14,6 +14,7 @@ from rlkit_envs.data_center.direct_expansion import (
     direct_expansion_state,
 )
 from rlkit_envs.data_center.economisers import EconomiserMode
+from rlkit_envs.data_center.elementwise import choose, filled, limited, smaller_of
 from rlkit_envs.data_center.humidity import HallHumidity
 from rlkit_envs.data_center.plant_state import (
     EnteringAir,
@@ -24,6 +25,7 @@ from rlkit_envs.data_center.plant_state import (
 )
 from rlkit_envs.data_center.psychrometrics import Array, wet_bulb_degc
 
+_FULL = int(EconomiserMode.FULL)
 _HOTTEST_DEGC = 50.0
 """Entering air beyond which nothing is gained: the unit's curves end far below."""
 
@@ -42,11 +44,10 @@ def begin_direct_expansion(
     enters kelvin by kelvin. Humidity above that of the surface falls by the share of air that
     touches it while it runs.
     """
-    running = np.asarray(actions.economiser) != EconomiserMode.FULL
-    running = running & (np.asarray(faults.cooling_trip) < 0.5)
+    running = (actions.economiser != _FULL) & (faults.cooling_trip < 0.5)
     fan, supply_w_k = air.fan, air.supply_w_k
     # The prediction has the set point met; an overloaded unit meets warmer air.
-    warm = np.minimum(air.degc + state.supply_missed_k, _HOTTEST_DEGC)
+    warm = smaller_of(air.degc + state.supply_missed_k, _HOTTEST_DEGC)
     ability = direct_expansion_state(
         unit,
         warm,
@@ -60,18 +61,18 @@ def begin_direct_expansion(
         condenser_fouling=faults.condenser_fouling,
     )
     wanted = supply_w_k * (air.degc - actions.supply_air_degc) + fan.power_w
-    carried = np.clip(wanted, 0.0, ability.sensible_capacity_w)
+    carried = limited(wanted, 0.0, ability.sensible_capacity_w)
     working = carried > 0.0
     controlled = working & (wanted <= ability.sensible_capacity_w)
-    part_load = carried / np.where(working, ability.sensible_capacity_w, 1.0)
-    cooled_k = carried / np.where(working, supply_w_k, 1.0)
-    supply = np.where(controlled, actions.supply_air_degc, air.degc - cooled_k + fan.rise_k)
-    slope = np.where(controlled, 0.0, 1.0)
+    part_load = carried / choose(working, ability.sensible_capacity_w, 1.0)
+    cooled_k = carried / choose(working, supply_w_k, 1.0)
+    supply = choose(controlled, actions.supply_air_degc, air.degc - cooled_k + fan.rise_k)
+    slope = choose(controlled, 0.0, 1.0)
     condensate = ability.condensate_kg_s * part_load
-    dried = condensate / np.where(working, fan.flow_kg_s, 1.0)
-    humidity_slope = 1.0 - np.where(condensate > 0.0, part_load * ability.touching_ratio, 0.0)
+    dried = condensate / choose(working, fan.flow_kg_s, 1.0)
+    humidity_slope = 1.0 - choose(condensate > 0.0, part_load * ability.touching_ratio, 0.0)
     supply_humidity = air.humidity_ratio - dried
-    nothing = np.zeros_like(supply)
+    nothing = filled(0.0, supply)
     handler = AirHandlerOperation(
         supply_degc=supply,
         supply_humidity_ratio=supply_humidity,
@@ -110,11 +111,11 @@ def _finish(
     supply = handler.supply_intercept_degc + handler.supply_slope * entering_degc
     working = handler.sensible_heat_w > 0.0
     sensible = air.supply_w_k * (entering_degc - supply) + handler.fan_power_w
-    sensible = np.where(working, sensible, 0.0)
-    leaving = entering_degc - sensible / np.where(working, air.supply_w_k, 1.0)
+    sensible = choose(working, sensible, 0.0)
+    leaving = entering_degc - sensible / choose(working, air.supply_w_k, 1.0)
     heat = sensible + moisture.condensate_kg_s * condensation_j_kg(leaving, 0.0)
     work = direct_expansion(unit, ability, sensible)
-    flow = np.where(handler.supply_kg_s > 0.0, handler.supply_kg_s, 1.0)
+    flow = choose(handler.supply_kg_s > 0.0, handler.supply_kg_s, 1.0)
     settled = handler._replace(
         supply_degc=supply,
         supply_humidity_ratio=moisture.entering_humidity_ratio - moisture.condensate_kg_s / flow,
@@ -122,7 +123,7 @@ def _finish(
         sensible_heat_w=sensible,
         condensate_kg_s=moisture.condensate_kg_s,
     )
-    never = np.zeros(heat.shape, dtype=np.bool_)
+    never = filled(False, heat)
     return settled, Cooling(
         chilled_degc=state.chilled_degc,
         chilled_return_degc=np.nan,

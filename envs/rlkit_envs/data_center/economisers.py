@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import choose, larger_of, limited, smaller_of
 from rlkit_envs.data_center.psychrometrics import (
     AIR_SPECIFIC_HEAT_J_KG_K,
     VAPORISATION_J_KG,
@@ -92,18 +93,18 @@ def plate_exchanger_w_k(
     0..1, at 1 with `FOULED_PLATES` of the conductance lost. Times (chilled return - tower leaving),
     where positive, it is the heat that leaves the chilled water and enters the tower water.
     """
-    smaller = np.minimum(chilled_flow_kg_s, condenser_flow_kg_s)
-    larger = np.maximum(chilled_flow_kg_s, condenser_flow_kg_s)
+    smaller = smaller_of(chilled_flow_kg_s, condenser_flow_kg_s)
+    larger = larger_of(chilled_flow_kg_s, condenser_flow_kg_s)
     smaller_w_k = smaller * WATER_SPECIFIC_HEAT_J_KG_K
-    conductance = design.conductance_w_k * (1.0 - FOULED_PLATES * np.asarray(fouling))
-    units = conductance / np.maximum(smaller_w_k, 1e-3)
-    exponent = units * (1.0 - smaller / np.maximum(larger, 1e-9))
+    conductance = design.conductance_w_k * (1.0 - FOULED_PLATES * fouling)
+    units = conductance / larger_of(smaller_w_k, 1e-3)
+    exponent = units * (1.0 - smaller / larger_of(larger, 1e-9))
     # (1 - e^-x) / x, which is 1 where the flows are equal: so it is just beside that.
-    exponent = np.maximum(exponent, 1e-9)
+    exponent = larger_of(exponent, 1e-9)
     growth = np.expm1(-exponent)
     running_mean, falling = -growth / exponent, 1.0 + growth
     reached = units * running_mean
-    return smaller_w_k * (reached / (reached + falling)) * (np.asarray(mode) > 0)
+    return choose(mode > 0, smaller_w_k * (reached / (reached + falling)), 0.0)
 
 
 def water_economiser_ready(
@@ -175,16 +176,16 @@ def outdoor_air_ratio(
     one. Beyond the least share it is taken only where `enabled`, colder than the return air, and
     within both limits.
     """
-    outdoor, returned = np.asarray(outdoor_degc), np.asarray(return_degc)
+    outdoor, returned = outdoor_degc, return_degc
     allowed = (outdoor <= design.dry_bulb_limit_degc) & (outdoor < returned) & enabled
     allowed &= vapour_pressure_pa(outdoor_humidity_ratio, pressure_pa) <= design.vapour_limit_pa
     # Mixing keeps c T of each share; latent heat cancels, as humidity mixes the same way.
     excess = specific_heat_j_kg_k(return_humidity_ratio) * (returned - wanted_degc)
     deficit = specific_heat_j_kg_k(outdoor_humidity_ratio) * (wanted_degc - outdoor)
-    share = excess / np.maximum(excess + deficit, 1e-9)
-    share = np.where(deficit <= 0.0, 1.0, share)
-    share = np.where(allowed, share, 0.0)  # below 0 where the return air is cold enough
-    return np.clip(share, design.minimum_outdoor_ratio, design.maximum_outdoor_ratio)
+    share = excess / larger_of(excess + deficit, 1e-9)
+    share = choose(deficit <= 0.0, 1.0, share)
+    share = choose(allowed, share, 0.0)  # below 0 where the return air is cold enough
+    return limited(share, design.minimum_outdoor_ratio, design.maximum_outdoor_ratio)
 
 
 def mix_air(
@@ -195,7 +196,7 @@ def mix_air(
     return_humidity_ratio: Quantity,
 ) -> MixedAir:
     """Mixes outdoor and return air: water and enthalpy are kept."""
-    share = np.asarray(outdoor_ratio, dtype=np.float64)
+    share = outdoor_ratio
     ratio = share * outdoor_humidity_ratio + (1.0 - share) * return_humidity_ratio
     enthalpy = share * enthalpy_j_kg(outdoor_degc, outdoor_humidity_ratio)
     enthalpy += (1.0 - share) * enthalpy_j_kg(return_degc, return_humidity_ratio)
@@ -251,15 +252,14 @@ def evaporative_cooler(
     The air gains the water that it evaporates with the enthalpy of water at the wet bulb, so that
     at an effectiveness of 1 it would leave saturated at just that temperature.
     """
-    entering, ratio = np.asarray(entering_degc, dtype=np.float64), np.asarray(humidity_ratio)
-    wet_bulb = np.asarray(wet_bulb_degc)
-    most = design.effectiveness * np.maximum(entering - wet_bulb, 0.0)
-    cooling = np.clip(entering - wanted_degc, 0.0, most) * enabled
+    entering, ratio, wet_bulb = entering_degc, humidity_ratio, wet_bulb_degc
+    most = design.effectiveness * larger_of(entering - wet_bulb, 0.0)
+    cooling = limited(entering - wanted_degc, 0.0, most) * enabled
     leaving = entering - cooling
     water = WATER_SPECIFIC_HEAT_J_KG_K * wet_bulb
     dry_part = enthalpy_j_kg(entering, ratio) - ratio * water - AIR_SPECIFIC_HEAT_J_KG_K * leaving
     vapour = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * leaving - water
-    wet = cooling / np.maximum(most, 1e-9)
+    wet = cooling / larger_of(most, 1e-9)
     return EvaporativelyCooledAir(leaving, dry_part / vapour, wet, design.pump_power_w * wet)
 
 
@@ -270,6 +270,6 @@ def evaporative_cooler_water_kg_s(
     leaving_humidity_ratio: Quantity,
 ) -> Array:
     """Make-up water for evaporation and blowdown, kg/s, at a flow of dry air through the medium."""
-    evaporated = np.maximum(np.asarray(leaving_humidity_ratio) - humidity_ratio, 0.0) * air_kg_s
+    evaporated = larger_of(leaving_humidity_ratio - humidity_ratio, 0.0) * air_kg_s
     cycles = design.cycles_of_concentration
     return evaporated * (cycles / (cycles - 1.0))

@@ -7,6 +7,7 @@ taken from the balance itself, x0 + h (A mean + f), so that storage and flows ag
 
 import numpy as np
 
+from rlkit_envs.data_center.elementwise import anywhere, choose, everywhere
 from rlkit_envs.data_center.psychrometrics import Array
 
 _SMALL = 0.03
@@ -17,14 +18,15 @@ _SERIES = (1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320)
 def mean_weight(exponent: Array) -> Array:
     """phi_2(z) = (e^z - 1 - z) / z^2 for z <= 0: 1/2 at 0, about -1/z far below."""
     small = exponent > -_SMALL
-    if not small.any():  # per row the same with or without the others
+    if not anywhere(small):  # per row the same with or without the others
         return (np.expm1(exponent) - exponent) / (exponent * exponent)
-    far = np.where(small, -1.0, exponent)
-    weight = (np.expm1(far) - far) / (far * far)
-    series = np.full_like(exponent, _SERIES[-1])
+    series = _SERIES[-1]
     for coefficient in _SERIES[-2::-1]:
         series = series * exponent + coefficient
-    return np.where(small, series, weight)
+    if everywhere(small):
+        return series
+    far = choose(small, -1.0, exponent)
+    return choose(small, series, (np.expm1(far) - far) / (far * far))
 
 
 def mean_weight_difference(slow: Array, fast: Array) -> Array:
@@ -34,24 +36,24 @@ def mean_weight_difference(slow: Array, fast: Array) -> Array:
     divided by the larger exponent; by a series where both are small.
     """
     small = fast > -_SMALL
-    far = np.where(small, -1.0, fast)
-    near = np.where(small, 0.0, slow)
+    far = choose(small, -1.0, fast)
+    near = choose(small, 0.0, slow)
     gap = far - near
     touching = gap > -1e-300
-    safe_gap = np.where(touching, -1.0, gap)
+    safe_gap = choose(touching, -1.0, gap)
     # Divided difference of exp; expm1 keeps it exact however close the exponents are.
-    exponential = np.where(touching, 1.0, np.expm1(gap) / safe_gap) * np.exp(near)
+    exponential = choose(touching, 1.0, np.expm1(gap) / safe_gap) * np.exp(near)
     at_rest = near > -1e-300
-    safe_near = np.where(at_rest, -1.0, near)
-    growth = np.where(at_rest, 1.0, np.expm1(near) / safe_near)
+    safe_near = choose(at_rest, -1.0, near)
+    growth = choose(at_rest, 1.0, np.expm1(near) / safe_near)
     difference = (exponential - growth) / far
     difference = (difference - mean_weight(near)) / far
-    if small.any():
-        power, series = np.ones_like(slow), np.zeros_like(slow)
-        fast_power = np.ones_like(fast)
+    if anywhere(small):
+        power = fast_power = 1.0
+        series = 0.0
         for coefficient in _SERIES[1:]:
             series = series + coefficient * power
             fast_power = fast_power * fast
             power = power * slow + fast_power
-        difference = np.where(small, series, difference)
+        difference = choose(small, series, difference)
     return difference

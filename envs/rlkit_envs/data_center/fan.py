@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rlkit_envs.data_center.elementwise import choose, larger_of
 from rlkit_envs.data_center.psychrometrics import (
     Array,
     Quantity,
@@ -101,16 +102,16 @@ def operate_fan(
     power: 1 % by a third of the way, 15 % at the end; beyond 0.7 the fan slips and delivers less
     than commanded, at last 30 % less (both assumed; worn fans have shown 2 to 15 %).
     """
-    running = np.asarray(flow_ratio) >= LEAST_FLOW_RATIO
-    ratio, wear = np.multiply(flow_ratio, running), np.asarray(wear)
+    running = flow_ratio >= LEAST_FLOW_RATIO
+    ratio = choose(running, flow_ratio, 0.0)
     friction = 1.0 + _WORN_FRICTION * np.expm1(3.0 * wear)
-    slip = np.maximum(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
+    slip = larger_of(wear - WORN_FLOW_FROM, 0.0) * (WORN_FLOW / (1.0 - WORN_FLOW_FROM))
     power = _polynomial(design.power_coefficients, ratio)
-    power = power * friction * (design.rated_power_w * running)
+    power = power * friction * choose(running, design.rated_power_w, 0.0)
     density = density_kg_m3(_STANDARD_DEGC, 0.0, pressure_pa)
     flow = ratio * (1.0 - slip) * design.rated_flow_m3_s * density
     heat_capacity = flow * specific_heat_j_kg_k(humidity_ratio)
-    rise = power / np.maximum(heat_capacity, _LEAST_HEAT_CAPACITY_W_K)
+    rise = power / larger_of(heat_capacity, _LEAST_HEAT_CAPACITY_W_K)
     return FanOperation(flow, power, rise)
 
 

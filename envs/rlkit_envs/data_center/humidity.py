@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rlkit_envs.data_center.elementwise import anywhere, choose, larger_of, smaller_of
 from rlkit_envs.data_center.exponential_step import mean_weight
 from rlkit_envs.data_center.psychrometrics import (
     VAPORISATION_J_KG,
@@ -119,27 +120,25 @@ def advance_humidity(
         unsteamed = humidity_ratio + step_s * (forcing - rate * unsteamed)
         # End value per steady flow of steam: its own, less what the exchange of air takes along.
         gain = step_s * (1.0 - rate * weight) / mass
-        steam = np.maximum(minimum_humidity_ratio - unsteamed, 0.0) / gain
-        steam = np.minimum(steam, design.humidifier_kg_s)
+        steam = larger_of(minimum_humidity_ratio - unsteamed, 0.0) / gain
+        steam = smaller_of(steam, design.humidifier_kg_s)
         forcing = forcing + steam / mass
         mean = humidity_ratio + weight * (forcing - rate * humidity_ratio)
         return humidity_ratio + step_s * (forcing - rate * mean), mean, steam
 
-    mass = np.asarray(air_kg)
-    infiltrated = outdoor_kg_s * np.asarray(outdoor_humidity_ratio)
-    entering_intercept, entering_slope = np.asarray(entering_intercept), np.asarray(entering_slope)
-    coil_slope = np.asarray(coil_slope)
+    mass = air_kg
+    infiltrated = outdoor_kg_s * outdoor_humidity_ratio
     intercept = coil_intercept + coil_slope * entering_intercept
     end, mean, steam = advance(intercept, coil_slope * entering_slope)
     entering = entering_intercept + entering_slope * mean
     condensate = supply_kg_s * ((1.0 - coil_slope) * entering - coil_intercept)
     reversed_ = condensate < 0.0
-    if reversed_.any():  # per row the same with or without the others
+    if anywhere(reversed_):  # per row the same with or without the others
         dry_end, dry_mean, dry_steam = advance(entering_intercept, entering_slope)
-        end, mean = np.where(reversed_, dry_end, end), np.where(reversed_, dry_mean, mean)
-        steam = np.where(reversed_, dry_steam, steam)
+        end, mean = choose(reversed_, dry_end, end), choose(reversed_, dry_mean, mean)
+        steam = choose(reversed_, dry_steam, steam)
         entering = entering_intercept + entering_slope * mean
-        condensate = np.maximum(condensate, 0.0)
+        condensate = larger_of(condensate, 0.0)
     return HallHumidity(end, mean, steam, entering, condensate)
 
 
@@ -147,9 +146,8 @@ def operate_humidifier(
     design: HumidityDesign, steam_kg_s: Quantity, air_degc: Quantity
 ) -> Humidifier:
     """Electric power for a flow of steam of 100 degC, and what of it warms air of `air_degc`."""
-    steam = np.asarray(steam_kg_s)
     steam_j_kg = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * STEAM_DEGC
-    boiling = steam * (steam_j_kg - WATER_SPECIFIC_HEAT_J_KG_K * design.feed_water_degc)
+    boiling = steam_kg_s * (steam_j_kg - WATER_SPECIFIC_HEAT_J_KG_K * design.feed_water_degc)
     power = boiling / design.boiler_efficiency
-    cooling = steam * VAPOUR_SPECIFIC_HEAT_J_KG_K * (STEAM_DEGC - np.asarray(air_degc))
+    cooling = steam_kg_s * VAPOUR_SPECIFIC_HEAT_J_KG_K * (STEAM_DEGC - air_degc)
     return Humidifier(power, power - boiling + cooling)

@@ -14,6 +14,7 @@ from rlkit_envs.data_center.economisers import (
     evaporative_cooler_water_kg_s,
     outdoor_air_ratio,
 )
+from rlkit_envs.data_center.elementwise import choose, is_nan
 from rlkit_envs.data_center.fan import FanOperation
 from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions, PlantFaults
 from rlkit_envs.data_center.psychrometrics import Array, Quantity, specific_heat_j_kg_k
@@ -59,7 +60,7 @@ def take_in(
     """
     if design.air_economiser is None:
         return RETURN_AIR
-    enabled = np.asarray(actions.economiser) > 0
+    enabled = actions.economiser > 0
     wanted = actions.supply_air_degc - fan.rise_k
     degc, humidity = outdoor.dry_bulb_degc, outdoor.humidity_ratio
     power: Quantity = 0.0
@@ -83,12 +84,12 @@ def take_in(
         wanted,
         enabled=enabled,
     )
-    stuck = np.asarray(faults.stuck_damper_ratio)
-    share = np.where(np.isnan(stuck), share, stuck)
+    stuck = faults.stuck_damper_ratio
+    share = choose(is_nan(stuck), share, stuck)
     water: Quantity = 0.0
     if design.evaporative_cooler is not None:
         # No outdoor air, no wetting: the medium stands in its stream.
-        power = np.multiply(power, share > 0.0)
+        power = choose(share > 0.0, power, 0.0)
         water = evaporative_cooler_water_kg_s(
             design.evaporative_cooler, share * fan.flow_kg_s, outdoor.humidity_ratio, humidity
         )

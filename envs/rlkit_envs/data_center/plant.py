@@ -18,6 +18,7 @@ from rlkit_envs.data_center.chilled_water_plant import begin_chilled_water
 from rlkit_envs.data_center.cooling import Cooling
 from rlkit_envs.data_center.design import ChilledWaterPlantDesign, DataCenterDesign
 from rlkit_envs.data_center.direct_expansion_plant import begin_direct_expansion
+from rlkit_envs.data_center.elementwise import choose, filled, larger_of, smaller_of
 from rlkit_envs.data_center.fan import operate_fan
 from rlkit_envs.data_center.humidity import (
     HallHumidity,
@@ -158,7 +159,7 @@ def step(
     them checks them.
     """
     if not design.has_economiser:
-        actions = actions._replace(economiser=np.zeros(state.hall_degc.shape, dtype=np.int64))
+        actions = actions._replace(economiser=filled(0, state.hall_degc))
     pressure, humidity = outdoor.pressure_pa, state.hall_humidity_ratio
     servers = operate_servers(design.servers, utilisation, state.inlet_degc, humidity, pressure)
     servers, off_ratio = shut_down_servers(
@@ -167,7 +168,7 @@ def step(
     critical = operate_critical_power(design.power_chain, servers.power_w)
     heat_w = servers.power_w + critical.hall_heat_w
     cut_out = state.hall_degc > FIRE_CUT_OUT_DEGC
-    flow_ratio = np.multiply(actions.air_flow_ratio, ~cut_out)
+    flow_ratio = choose(cut_out, 0.0, actions.air_flow_ratio)
     fan = operate_fan(design.fan, flow_ratio, humidity, pressure, wear=faults.air_handler_fan)
 
     # What stays as it is throughout the step.
@@ -190,7 +191,7 @@ def step(
     if design.air_economiser is not None:
         # The same power warms the mixture, whose specific heat is another.
         supply_w_k = fan.flow_kg_s * specific_heat_j_kg_k(entering_humidity)
-        fan = fan._replace(rise_k=fan.power_w / np.maximum(supply_w_k, 1e-9))
+        fan = fan._replace(rise_k=fan.power_w / larger_of(supply_w_k, 1e-9))
 
     air = EnteringAir(fan, supply_w_k, entering, entering_humidity)
     plant = design.cooling
@@ -235,7 +236,7 @@ def step(
     mean_inlet = inlet(airflow.recirculation_ratio, handler.supply_degc, mean)
     mechanical = fan.power_w + cooling.power_w + humidifier.power_w + intake.pump_power_w
     facility = operate_transformer(design.power_chain, critical.input_w, mechanical)
-    missed = np.maximum(handler.supply_degc - actions.supply_air_degc, 0.0)
+    missed = larger_of(handler.supply_degc - actions.supply_air_degc, 0.0)
     chain = design.power_chain
     limits = PlantLimits(
         supply_missed=missed > MISSED_K,
@@ -255,8 +256,8 @@ def step(
         supply_missed_k=missed,
         humidifier_heat_w=humidifier.sensible_heat_w,
         chilled_degc=cooling.chilled_degc,
-        condenser_degc=np.asarray(cooling.condenser_end_degc),
-        condenser_heat_w=np.asarray(cooling.condenser_heat_w),
+        condenser_degc=cooling.condenser_end_degc,
+        condenser_heat_w=cooling.condenser_heat_w,
         valve_ratio=handler.water_ratio,
     )
     return after, PlantStep(
@@ -299,8 +300,8 @@ def _predict_hall(
     if isinstance(design.cooling, ChilledWaterPlantDesign):
         coldest = state.chilled_degc
         if design.air_economiser is not None:
-            coldest = np.minimum(coldest, supply + state.supply_missed_k)
-        supply = np.maximum(supply, coldest)
+            coldest = smaller_of(coldest, supply + state.supply_missed_k)
+        supply = larger_of(supply, coldest)
     metal_w_k = design.hall.metal_conductance_w_k
     conductance = supply_w_k + outdoor_w_k + metal_w_k
     steady = heat_w + state.humidifier_heat_w + supply_w_k * supply

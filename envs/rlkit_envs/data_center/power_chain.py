@@ -7,8 +7,6 @@ Each loss is a parabola of the load, as in Avelar's Making Large UPS Systems Mor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from rlkit_envs.data_center.psychrometrics import Array, Quantity
 from rlkit_envs.data_center.ranges import check_positive, check_ranges
 
@@ -85,13 +83,12 @@ class FacilityPower(NamedTuple):
 
 def loss_w(curve: LossCurve, rated_w: float, output_w: Quantity) -> Array:
     """What is lost while `output_w` leaves."""
-    load = np.asarray(output_w) * (1.0 / rated_w)
+    load = output_w * (1.0 / rated_w)
     return ((curve.square * load + curve.proportional) * load + curve.no_load) * rated_w
 
 
 def efficiency(curve: LossCurve, load: Quantity) -> Array:
     """Output over input at a load above 0, over the rated one."""
-    load = np.asarray(load)
     return load / (load + loss_w(curve, 1.0, load))
 
 
@@ -101,9 +98,8 @@ def operate_critical_power(design: PowerChainDesign, server_power_w: Quantity) -
     EnergyPlus counts the loss of ElectricEquipment:ITE:AirCooled as output times (1 - efficiency
     curve): a curve of 1 - (distribution + UPS loss) / output over the load gives the same.
     """
-    server_power = np.asarray(server_power_w)
-    distribution = loss_w(design.distribution_loss, design.distribution_rated_w, server_power)
-    ups_output = server_power + distribution
+    distribution = loss_w(design.distribution_loss, design.distribution_rated_w, server_power_w)
+    ups_output = server_power_w + distribution
     ups = loss_w(design.ups_loss, design.ups_rated_w, ups_output)
     hall = design.distribution_hall_share * distribution + design.ups_hall_share * ups
     return CriticalPower(distribution, ups, ups_output + ups, hall)
@@ -113,6 +109,6 @@ def operate_transformer(
     design: PowerChainDesign, critical_w: Quantity, mechanical_w: Quantity
 ) -> FacilityPower:
     """What the utility delivers for the UPS's input and for everything that cools."""
-    output = np.asarray(critical_w) + mechanical_w
+    output = critical_w + mechanical_w
     loss = loss_w(design.transformer_loss, design.transformer_rated_w, output)
     return FacilityPower(loss, output + loss)

@@ -1,4 +1,4 @@
-"""Properties of moist air and of water, for arrays of any one shape.
+"""Properties of moist air and of water, for numbers and for arrays of any one shape.
 
 Saturation after Hyland and Wexler (ASHRAE Handbook: Fundamentals 2021, chapter 1, equations 5 and
 6); enthalpies with the constants of EnergyPlus (Engineering Reference, psychrometric services), so
@@ -7,6 +7,8 @@ that both plants agree. Air flows and humidity ratios elsewhere count kilograms 
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rlkit_envs.data_center.elementwise import anywhere, choose, everywhere, larger_of, smaller_of
 
 Array = NDArray[np.float64]
 Quantity = Array | float
@@ -70,19 +72,19 @@ _SEA_LEVEL_PA = 101_325.0
 
 def specific_heat_j_kg_k(humidity_ratio: Quantity) -> Array:
     """Specific heat at constant pressure of moist air, J/(kg dry air K)."""
-    return AIR_SPECIFIC_HEAT_J_KG_K + VAPOUR_SPECIFIC_HEAT_J_KG_K * _array(humidity_ratio)
+    return AIR_SPECIFIC_HEAT_J_KG_K + VAPOUR_SPECIFIC_HEAT_J_KG_K * humidity_ratio
 
 
 def enthalpy_j_kg(dry_bulb_degc: Quantity, humidity_ratio: Quantity) -> Array:
     """Enthalpy of moist air, J/kg dry air, 0 for dry air at 0 degC (EnergyPlus, PsyHFnTdbW)."""
-    dry_bulb, ratio = _array(dry_bulb_degc), _array(humidity_ratio)
-    return dry_bulb * specific_heat_j_kg_k(ratio) + VAPORISATION_J_KG * ratio
+    heat = dry_bulb_degc * specific_heat_j_kg_k(humidity_ratio)
+    return heat + VAPORISATION_J_KG * humidity_ratio
 
 
 def dry_bulb_degc(enthalpy_j_kg: Quantity, humidity_ratio: Quantity) -> Array:
     """Temperature of moist air of that enthalpy (J/kg dry air): `enthalpy_j_kg` inverted."""
-    ratio = _array(humidity_ratio)
-    return (_array(enthalpy_j_kg) - VAPORISATION_J_KG * ratio) / specific_heat_j_kg_k(ratio)
+    sensible = enthalpy_j_kg - VAPORISATION_J_KG * humidity_ratio
+    return sensible / specific_heat_j_kg_k(humidity_ratio)
 
 
 def saturation_pressure_pa(temperature_degc: Quantity) -> Array:
@@ -90,14 +92,13 @@ def saturation_pressure_pa(temperature_degc: Quantity) -> Array:
 
     Hyland and Wexler (ASHRAE Fundamentals 2021, chapter 1, equations 5, 6), for -100 to 200 degC.
     """
-    temperature = _array(temperature_degc)
-    kelvin = temperature + _KELVIN
+    kelvin = temperature_degc + _KELVIN
     log_kelvin = np.log(kelvin)
     pressure = np.exp(_log_pressure_over_water(kelvin, log_kelvin))
-    frozen = temperature < 0.0
-    if frozen.any():  # rarely so indoors, and each row's result is the same either way
+    frozen = temperature_degc < 0.0
+    if anywhere(frozen):  # rarely so indoors, and each row's result is the same either way
         over_ice = np.exp(_log_pressure_over_ice(kelvin, log_kelvin))
-        pressure = np.where(frozen, over_ice, pressure)
+        pressure = choose(frozen, over_ice, pressure)
     return pressure
 
 
@@ -106,15 +107,15 @@ def saturation_humidity_ratio(temperature_degc: Quantity, pressure_pa: Quantity)
 
     Only where the saturation pressure lies below the air pressure, that is, short of boiling.
     """
-    return _humidity_ratio(saturation_pressure_pa(temperature_degc), _array(pressure_pa))
+    return _humidity_ratio(saturation_pressure_pa(temperature_degc), pressure_pa)
 
 
 def humidity_ratio_from_relative(
     dry_bulb_degc: Quantity, relative_humidity: Quantity, pressure_pa: Quantity
 ) -> Array:
     """Humidity ratio of air of a relative humidity in 0..1 (ASHRAE 2021, chapter 1, eq. 20, 22)."""
-    vapour_pa = _array(relative_humidity) * saturation_pressure_pa(dry_bulb_degc)
-    return _humidity_ratio(vapour_pa, _array(pressure_pa))
+    vapour_pa = relative_humidity * saturation_pressure_pa(dry_bulb_degc)
+    return _humidity_ratio(vapour_pa, pressure_pa)
 
 
 def humidity_ratio_from_dew_point(dew_point_degc: Quantity, pressure_pa: Quantity) -> Array:
@@ -130,20 +131,19 @@ def humidity_ratio_from_wet_bulb(
     ASHRAE Fundamentals 2021, chapter 1, equations 33 and 35 (over ice below 0 degC), with this
     module's enthalpies.
     """
-    wet = _array(wet_bulb_degc)
+    wet = wet_bulb_degc
     over_ice = ICE_ENTHALPY_J_KG + ICE_SPECIFIC_HEAT_J_KG_K * wet
-    liquid = np.where(wet < 0.0, over_ice, WATER_SPECIFIC_HEAT_J_KG_K * wet)
+    liquid = choose(wet < 0.0, over_ice, WATER_SPECIFIC_HEAT_J_KG_K * wet)
     saturated = saturation_humidity_ratio(wet, pressure_pa)
     dry_part = enthalpy_j_kg(wet, saturated) - saturated * liquid
-    dry_part -= AIR_SPECIFIC_HEAT_J_KG_K * _array(dry_bulb_degc)
-    vapour = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * _array(dry_bulb_degc) - liquid
-    return np.maximum(dry_part / vapour, 0.0)
+    dry_part -= AIR_SPECIFIC_HEAT_J_KG_K * dry_bulb_degc
+    vapour = VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * dry_bulb_degc - liquid
+    return larger_of(dry_part / vapour, 0.0)
 
 
 def vapour_pressure_pa(humidity_ratio: Quantity, pressure_pa: Quantity) -> Array:
     """Partial pressure of the water vapour in moist air (ASHRAE 2021, chapter 1, equation 36)."""
-    ratio = _array(humidity_ratio)
-    return _array(pressure_pa) * ratio / (VAPOUR_MASS_RATIO + ratio)
+    return pressure_pa * humidity_ratio / (VAPOUR_MASS_RATIO + humidity_ratio)
 
 
 def relative_humidity(
@@ -162,13 +162,15 @@ def dew_point_degc(humidity_ratio: Quantity, pressure_pa: Quantity) -> Array:
     Polynomials in the logarithm of the vapour pressure, fitted to `saturation_pressure_pa` within
     3e-5 K from -100 to 100 degC. Drier air counts as saturated at -100 degC.
     """
-    vapour_pa = np.maximum(vapour_pressure_pa(humidity_ratio, pressure_pa), _COLDEST_SATURATION_PA)
+    vapour_pa = larger_of(vapour_pressure_pa(humidity_ratio, pressure_pa), _COLDEST_SATURATION_PA)
     log_ratio = np.log(vapour_pa) - _LOG_FREEZING_PA
-    over_water = _polynomial(log_ratio, _DEW_POINT_OVER_WATER)
     frozen = log_ratio < 0.0
-    if not frozen.any():
-        return over_water
-    return np.where(frozen, _polynomial(log_ratio, _DEW_POINT_OVER_ICE), over_water)
+    if not anywhere(frozen):
+        return _polynomial(log_ratio, _DEW_POINT_OVER_WATER)
+    over_ice = _polynomial(log_ratio, _DEW_POINT_OVER_ICE)
+    if everywhere(frozen):
+        return over_ice
+    return choose(frozen, over_ice, _polynomial(log_ratio, _DEW_POINT_OVER_WATER))
 
 
 def wet_bulb_degc(
@@ -181,14 +183,13 @@ def wet_bulb_degc(
     has kept its energy. The bulb is iced where a wet one would fall below 0 degC. Eight Newton
     steps, for -60 to 60 degC and humidity up to saturation; costly: precompute it.
     """
-    dry_bulb, ratio = _array(dry_bulb_degc), _array(humidity_ratio)
-    pressure = _array(pressure_pa)
-    wet = _wet_bulb(dry_bulb, ratio, pressure, 0.0, WATER_SPECIFIC_HEAT_J_KG_K)
+    air = (dry_bulb_degc, humidity_ratio, pressure_pa)
+    wet = _wet_bulb(*air, 0.0, WATER_SPECIFIC_HEAT_J_KG_K)
     frozen = wet < 0.0
-    if not frozen.any():
+    if not anywhere(frozen):
         return wet
-    iced = _wet_bulb(dry_bulb, ratio, pressure, ICE_ENTHALPY_J_KG, ICE_SPECIFIC_HEAT_J_KG_K)
-    return np.where(frozen, iced, wet)
+    iced = _wet_bulb(*air, ICE_ENTHALPY_J_KG, ICE_SPECIFIC_HEAT_J_KG_K)
+    return choose(frozen, iced, wet)
 
 
 def saturated_air(enthalpy_j_kg: Quantity, pressure_pa: Quantity) -> tuple[Array, Array]:
@@ -198,13 +199,13 @@ def saturated_air(enthalpy_j_kg: Quantity, pressure_pa: Quantity) -> tuple[Array
     and 0.7 K at 80 kPa, from -30 to 60 degC at sea level; the humidity ratio is then what the
     enthalpy leaves.
     """
-    enthalpy = np.minimum(np.maximum(enthalpy_j_kg, -29_500.0), 458_000.0)
-    share = _array(pressure_pa) * (1.0 / _SEA_LEVEL_PA)
+    enthalpy = smaller_of(larger_of(enthalpy_j_kg, -29_500.0), 458_000.0)
+    share = pressure_pa * (1.0 / _SEA_LEVEL_PA)
     degc = _polynomial(1e5 / (enthalpy + 1.5e5), _SATURATED_BY_ENTHALPY)
     # Thinner air holds more water: as much as at sea level, over less air.
     enthalpy = share * enthalpy + (1.0 - share) * AIR_SPECIFIC_HEAT_J_KG_K * degc
     degc = _polynomial(1e5 / (enthalpy + 1.5e5), _SATURATED_BY_ENTHALPY)
-    latent = _array(enthalpy_j_kg) - AIR_SPECIFIC_HEAT_J_KG_K * degc
+    latent = enthalpy_j_kg - AIR_SPECIFIC_HEAT_J_KG_K * degc
     return degc, latent / (VAPORISATION_J_KG + VAPOUR_SPECIFIC_HEAT_J_KG_K * degc)
 
 
@@ -212,18 +213,14 @@ def density_kg_m3(
     dry_bulb_degc: Quantity, humidity_ratio: Quantity, pressure_pa: Quantity
 ) -> Array:
     """Kilograms of dry air in a cubic metre of moist air (ASHRAE 2021, chapter 1, equation 26)."""
-    vapour_share = 1.0 + _array(humidity_ratio) * (1.0 / VAPOUR_MASS_RATIO)
-    kelvin = _array(dry_bulb_degc) + _KELVIN
-    return _array(pressure_pa) / (DRY_AIR_GAS_CONSTANT_J_KG_K * kelvin * vapour_share)
+    vapour_share = 1.0 + humidity_ratio * (1.0 / VAPOUR_MASS_RATIO)
+    kelvin = dry_bulb_degc + _KELVIN
+    return pressure_pa / (DRY_AIR_GAS_CONSTANT_J_KG_K * kelvin * vapour_share)
 
 
 def standard_pressure_pa(elevation_m: Quantity) -> Array:
     """Pressure of the standard atmosphere (ASHRAE 2021, chapter 1, equation 3), -5 to 11 km."""
-    return 101_325.0 * (1.0 - 2.25577e-5 * _array(elevation_m)) ** 5.2559
-
-
-def _array(values: Quantity) -> Array:
-    return np.asarray(values, dtype=np.float64)
+    return 101_325.0 * (1.0 - 2.25577e-5 * np.asarray(elevation_m)) ** 5.2559
 
 
 def _humidity_ratio(vapour_pa: Array, pressure_pa: Array) -> Array:

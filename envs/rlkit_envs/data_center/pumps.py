@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import larger_of, smaller_of
 from rlkit_envs.data_center.psychrometrics import WATER_DENSITY_KG_M3
 
 Array = NDArray[np.float64]
@@ -81,13 +82,12 @@ def pump(design: PumpDesign, flow_ratio: Quantity, *, wear: Quantity = 0.0) -> P
     at least `minimum_flow_ratio` and at most 1. wear: severity 0..1 of worn bearings, which raises
     the power by `WORN_POWER` and costs no flow.
     """
-    wanted = np.asarray(flow_ratio, dtype=np.float64)
-    ratio = np.minimum(np.maximum(wanted, design.minimum_flow_ratio), 1.0) * (wanted > 0.0)
+    ratio = smaller_of(larger_of(flow_ratio, design.minimum_flow_ratio), 1.0) * (flow_ratio > 0.0)
     constant, linear, square, cube = design.power_coefficients
     share = ((cube * ratio + square) * ratio + linear) * ratio
     if constant:  # a stopped pump draws nothing
-        share = share + constant * (wanted > 0.0)
-    power_w = design.power_w * np.maximum(share, 0.0) * (1.0 + WORN_POWER * np.asarray(wear))
+        share = share + constant * (flow_ratio > 0.0)
+    power_w = design.power_w * larger_of(share, 0.0) * (1.0 + WORN_POWER * wear)
     to_water = design.motor_efficiency
     to_water += (1.0 - design.motor_efficiency) * design.motor_loss_to_water
     return Pump(design.flow_kg_s * ratio, power_w, to_water * power_w)

@@ -29,4 +29,4 @@ class SelectedRows:
         """A copy of the batch's values with those of the selected rows, (selected,), put in."""
         result = np.broadcast_to(values, self._shape).flatten()
         result[self._rows] = others
-        return result.reshape(self._shape)
+        return result.reshape(self._shape)[()]

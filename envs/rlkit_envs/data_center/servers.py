@@ -8,8 +8,7 @@ as a cubic one; `energyplus_curves` gives the coefficients. airflow.py says wher
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
+from rlkit_envs.data_center.elementwise import larger_of, smaller_of
 from rlkit_envs.data_center.psychrometrics import (
     Array,
     Quantity,
@@ -173,21 +172,21 @@ def servers_off_ratio(
     of a hall that has lost its cooling.
     """
     first, last = design.shutdown_degc
-    off = (np.asarray(inlet_degc) - first) * (1.0 / (last - first))
-    off = np.maximum(off, off_before - step_s / design.restart_s)
-    return np.minimum(np.maximum(off, 0.0), 1.0)
+    off = (inlet_degc - first) * (1.0 / (last - first))
+    off = larger_of(off, off_before - step_s / design.restart_s)
+    return smaller_of(larger_of(off, 0.0), 1.0)
 
 
 def air_flow_ratio(design: ServerDesign, utilisation: Quantity, inlet_degc: Quantity) -> Array:
     """Air flow over the rated one, 0..1, as `operate_servers` has it."""
     ceiling = design.fan_ceiling_degc - design.fan_threshold_degc
-    excess = np.maximum(np.asarray(inlet_degc) - design.fan_threshold_degc, 0.0)
-    excess = np.minimum(excess, ceiling)
+    excess = larger_of(inlet_degc - design.fan_threshold_degc, 0.0)
+    excess = smaller_of(excess, ceiling)
     ratio = design.flow_rise_per_k2 * excess + design.flow_rise_busy_per_k * utilisation
     ratio *= excess
     ratio += design.flow_idle_ratio
     ratio += (design.flow_busy_ratio - design.flow_idle_ratio) * utilisation
-    return np.minimum(ratio, 1.0)
+    return smaller_of(ratio, 1.0)
 
 
 def energyplus_curves(design: ServerDesign) -> EnergyPlusCurves:
@@ -221,6 +220,6 @@ def energyplus_curves(design: ServerDesign) -> EnergyPlusCurves:
 def _compute_power_ratio(
     design: ServerDesign, utilisation: Quantity, inlet_degc: Quantity
 ) -> Array:
-    leakage = 1.0 + design.leakage_per_k * (np.asarray(inlet_degc) - _REFERENCE_DEGC)
+    leakage = 1.0 + design.leakage_per_k * (inlet_degc - _REFERENCE_DEGC)
     leakage *= design.idle_share + (1.0 - design.idle_share) * utilisation
     return leakage

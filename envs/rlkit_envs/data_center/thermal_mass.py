@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rlkit_envs.data_center.elementwise import choose
 from rlkit_envs.data_center.exponential_step import mean_weight, mean_weight_difference
 from rlkit_envs.data_center.psychrometrics import Array, Quantity
 from rlkit_envs.data_center.ranges import check_positive, check_ranges
@@ -71,12 +72,12 @@ def advance_hall(
     Put into both equations, the means give the change of the stored heat to rounding.
     """
     metal = design.metal_conductance_w_k
-    cooling = supply_conductance_w_k * (1.0 - np.asarray(supply_slope)) + outdoor_conductance_w_k
-    forcing = heat_w + supply_conductance_w_k * np.asarray(supply_intercept_degc)
-    forcing += outdoor_conductance_w_k * np.asarray(outdoor_degc)
+    cooling = supply_conductance_w_k * (1.0 - supply_slope) + outdoor_conductance_w_k
+    forcing = heat_w + supply_conductance_w_k * supply_intercept_degc
+    forcing = forcing + outdoor_conductance_w_k * outdoor_degc
 
     # Rates and eigenvalues, all times the step.
-    step_per_capacity = step_s / np.asarray(air_heat_capacity_j_k)
+    step_per_capacity = step_s / air_heat_capacity_j_k
     from_air = (cooling + metal) * step_per_capacity
     exchange = metal * step_per_capacity
     from_metal = metal * step_s / design.metal_heat_capacity_j_k
@@ -85,12 +86,12 @@ def advance_hall(
     fast = -(0.5 * (from_air + from_metal) + root)
     # By the product of the eigenvalues, since their sum would cancel; likewise what is left of the
     # matrix's diagonal, less the fast eigenvalue: root -/+ half the difference.
-    below = np.where(fast < 0.0, fast, -1.0)
+    below = choose(fast < 0.0, fast, -1.0)
     slow = cooling * step_per_capacity * from_metal / below
-    larger = root + np.abs(half_difference)
-    smaller = exchange * from_metal / np.where(larger > 0.0, larger, 1.0)
-    air_left = np.where(half_difference > 0.0, smaller, larger)
-    metal_left = np.where(half_difference > 0.0, larger, smaller)
+    larger = root + abs(half_difference)
+    smaller = exchange * from_metal / choose(larger > 0.0, larger, 1.0)
+    air_left = choose(half_difference > 0.0, smaller, larger)
+    metal_left = choose(half_difference > 0.0, larger, smaller)
 
     apart = metal_degc - air_degc
     air_change = step_per_capacity * (forcing - cooling * air_degc + metal * apart)

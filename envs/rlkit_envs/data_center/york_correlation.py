@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.data_center.elementwise import choose, larger_of, smaller_of
 from rlkit_envs.data_center.psychrometrics import Quantity
 
 Array = NDArray[np.float64]
@@ -95,17 +96,16 @@ def turning_wet_bulb(flow_ratio: Array) -> Array:
 
 
 def tower_curve(wet_bulb_degc: Quantity, flow_ratio: Array) -> TowerCurve:
-    wet_bulb = np.asarray(wet_bulb_degc, dtype=np.float64)
-    flow_ratio = np.minimum(flow_ratio, LARGEST_FLOW_RATIO)
-    known = np.maximum(turning_wet_bulb(flow_ratio), COLDEST_WET_BULB)
-    known = np.maximum(wet_bulb, known)
-    held = np.minimum(known, WARMEST_WET_BULB)
+    flow_ratio = smaller_of(flow_ratio, LARGEST_FLOW_RATIO)
+    known = larger_of(turning_wet_bulb(flow_ratio), COLDEST_WET_BULB)
+    known = larger_of(wet_bulb_degc, known)
+    held = smaller_of(known, WARMEST_WET_BULB)
     constant, linear, square = by_range(held, flow_ratio)
     # Where the approach is largest over the range, or sooner where colder air would warm the water.
-    largest = np.minimum(10.9 + 7.5 / flow_ratio, 26.0 - 2.5 * flow_ratio)
+    largest = smaller_of(10.9 + 7.5 / flow_ratio, 26.0 - 2.5 * flow_ratio)
     bends = square < 0.0
-    knee_k = np.where(bends, linear / np.where(bends, -2.0 * square, 1.0), largest)
-    knee_k = np.minimum(np.maximum(knee_k, 0.0), np.minimum(largest, 18.5))
+    knee_k = choose(bends, linear / choose(bends, -2.0 * square, 1.0), largest)
+    knee_k = smaller_of(larger_of(knee_k, 0.0), smaller_of(largest, 18.5))
     return TowerCurve(known, constant, linear + 1.0, square, knee_k)
 
 
@@ -121,10 +121,10 @@ class CurveLines(NamedTuple):
 
 
 def curve_lines(curve: TowerCurve, range_k: Array) -> CurveLines:
-    safe = np.maximum(range_k, 1e-6)
-    bent = np.minimum(safe, curve.knee_k)
+    safe = larger_of(range_k, 1e-6)
+    bent = smaller_of(safe, curve.knee_k)
     bend = curve.square * bent
     share = bent / safe
     chord = 1.0 + (curve.linear - 1.0 + bend) * share
-    slope = np.where(safe > curve.knee_k, 1.0, curve.linear + 2.0 * bend)
+    slope = choose(safe > curve.knee_k, 1.0, curve.linear + 2.0 * bend)
     return CurveLines(curve.wet_bulb_degc + curve.constant, chord, (slope - chord) / safe)
