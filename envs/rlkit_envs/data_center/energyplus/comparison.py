@@ -270,14 +270,17 @@ def run_energyplus(
         engine.close()
 
 
+def hourly_means(values: Array) -> Array:
+    """(hours,) from (steps,) of whole hours."""
+    return values.reshape(-1, STEPS_PER_HOUR).mean(axis=1)
+
+
 def difference(unit: str, ours: Array, theirs: Array) -> Difference:
     """Hourly difference of two (steps,) arrays of whole hours.
 
     As Guideline 14 with no adjusted parameters: n, not n - 1, in the denominators.
     """
-    hourly, reference = (
-        values.reshape(-1, STEPS_PER_HOUR).mean(axis=1) for values in (ours, theirs)
-    )
+    hourly, reference = hourly_means(ours), hourly_means(theirs)
     mean, missed = float(reference.mean()), hourly - reference
     rmse = float(np.sqrt(np.mean(missed * missed)))
     normal = mean if mean != 0.0 else np.nan
