@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from rlkit.bench.data_center_plot import ComparedSpan, draw_comparison
 from rlkit.run_folder import provenance
 from rlkit_envs.data_center.design import DataCenterDesign
 from rlkit_envs.data_center.energyplus import comparison
@@ -22,12 +25,31 @@ from rlkit_envs.data_center.load_traces import make_load
 from rlkit_envs.data_center.plant import initial_state, step
 from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions
 from rlkit_envs.data_center.presets import chilled_water_hall
-from rlkit_envs.data_center.weather import STEPS_PER_DAY
+from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weather
 from rlkit_envs.data_center.weather_files import tmy3
 
 Report = Callable[[str], None]
 
 _BATCHES = (1, 1024)
+
+
+def year_of(
+    weather: str = "Chicago",
+    load: str = "diurnal",
+    seed: int = 1,
+    first_day: int = 0,
+    days: int = 365,
+) -> tuple[Weather, NDArray[np.float64]]:
+    """Weather and (STEPS_PER_YEAR,) load that `run_benchmark` runs, which takes the same arguments.
+
+    Raises ImportError without the extra `energyplus`, ValueError for an unknown weather or load, or
+    a number out of range.
+    """
+    if not 1 <= days <= 365:
+        raise ValueError(f"days is {days}: it must lie in 1..365")
+    if not 0 <= first_day <= 364:
+        raise ValueError(f"first_day is {first_day}: it must lie in 0..364")
+    return tmy3(weather.removeprefix("tmy3:")), make_load(load, seed)
 
 
 def run_benchmark(
@@ -38,25 +60,25 @@ def run_benchmark(
     first_day: int = 0,
     days: int = 365,
     speed_seconds: float = 5.0,
+    plot: Path | None = None,
     on_progress: Report | None = None,
 ) -> dict[str, Any]:
     """Compare and time both engines.
 
-    weather: a typical year that the EnergyPlus package carries (`weather_files.tmy3`). load, seed:
-    of `load_traces.make_load`; the seed also draws the set points that jump. first_day, days: span
-    of the comparison, from 0 for 1 January. speed_seconds: for each batch size of our plant.
+    weather: a typical year that the EnergyPlus package carries (`weather_files.tmy3`), with or
+    without `tmy3:` before it. load, seed: of `load_traces.make_load`; the seed also draws the set
+    points that jump. first_day, days: span of the comparison, from 0 for 1 January.
+    speed_seconds: for each batch size of our plant. plot: an SVG file to draw the set points that
+    jump into (`data_center_plot`).
 
     Returns plain JSON data: where it ran, `rows` with one entry for each quantity and kind of set
     points (means, NMBE and CV(RMSE) of hourly values, root of the mean squared difference), `speed`
     in steps a second, and `ratios` of the speeds to EnergyPlus's.
-    Raises ImportError without the extra `energyplus`, ValueError for a number out of range.
+    Raises as `year_of`.
     """
     report = on_progress or (lambda line: None)
-    if not 1 <= days <= 365:
-        raise ValueError(f"days is {days}: it must lie in 1..365")
-    if not 0 <= first_day <= 364:
-        raise ValueError(f"first_day is {first_day}: it must lie in 0..364")
-    design, year, utilisation = chilled_water_hall(), tmy3(weather), make_load(load, seed)
+    design = chilled_water_hall()
+    year, utilisation = year_of(weather, load, seed, first_day, days)
     kinds = {
         "steady": comparison.steady_set_points(year, utilisation),
         "varied": comparison.varied_set_points(year, seed),
@@ -74,6 +96,12 @@ def run_benchmark(
             row = {"set_points": kind, "quantity": name, **asdict(found)}
             # JSON has no NaN, which shares of a mean of 0 are.
             rows.append({key: None if value != value else value for key, value in row.items()})
+        if plot is not None and kind == "varied":
+            at = (first_day * STEPS_PER_DAY + np.arange(days * STEPS_PER_DAY)) % STEPS_PER_YEAR
+            heading = f"{design.name}, {year.name}, {load} load; set points jump every four hours"
+            outdoors = year.dry_bulb_degc[at]
+            span_run = ComparedSpan(heading, first_day, outdoors, ours.values, theirs.values)
+            plot.write_text(draw_comparison(span_run), encoding="utf-8")
     steps = days * STEPS_PER_DAY * len(kinds)
     speed = {"energyplus": steps / seconds}
     for batch in _BATCHES:

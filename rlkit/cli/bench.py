@@ -7,18 +7,34 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import parse
+from rlkit.cli.options import is_named, parse
 
 Benchmark = Literal["boxing", "agents", "storage", "data-center"]
 """Each is a module of `rlkit.bench`, with _ for -."""
+
+
+@dataclass(frozen=True)
+class DataCenterBenchOptions:
+    """Only for data-center."""
+
+    days: int = 365
+    """Length of the comparison, 1 to 365."""
+    first_day: int = 0
+    """Where it begins, 0 for 1 January to 364."""
+    weather: str = "Chicago"
+    """Place whose typical year the extra energyplus carries, such as Miami."""
+    load: str = "diurnal"
+    """What the servers do: diurnal, batch, bursty or step."""
+    plot: Path | None = None
+    """Draw there, as SVG, the comparison whose set points jump."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +54,19 @@ class BenchOptions:
     """Write the raw numbers there too, as JSON."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
+    data_center: OmitArgPrefixes[DataCenterBenchOptions] = field(
+        default_factory=DataCenterBenchOptions
+    )
+    """For that benchmark alone."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Measure as `arguments` say."""
     options = parse(BenchOptions, arguments, "bench")
-    if options.output is not None and not options.output.parent.is_dir():
-        # Found out before the measuring, which takes minutes.
-        raise Mistake(f"--output: there is no folder {options.output.parent}")
+    for flag, file in (("--output", options.output), ("--plot", options.data_center.plot)):
+        if file is not None and not file.parent.is_dir():
+            # Found out before the measuring, which takes minutes.
+            raise Mistake(f"{flag}: there is no folder {file.parent}")
     if options.minutes is not None and not options.minutes > 0:
         raise Mistake(f"--minutes must be more than 0, got {options.minutes}")
     module = import_module(f"rlkit.bench.{options.name.replace('-', '_')}")
@@ -56,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         if "minutes" not in inspect.signature(module.run_benchmark).parameters:
             raise Mistake(f"benchmark {options.name} trains nothing; leave out --minutes")
         settings["minutes"] = options.minutes
+    settings |= _of_data_center(options, arguments)
     with redirect_stdout(sys.stderr), blaming_user(ImportError):
         result = module.run_benchmark(**settings)
     if options.output is not None:
@@ -67,3 +89,22 @@ def run(arguments: Sequence[str]) -> int:
 
         module.print_table(result, Console())
     return 0
+
+
+def _of_data_center(options: BenchOptions, arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings of that benchmark, checked; none for others, where naming one is a mistake."""
+    if options.name != "data-center":
+        for option in fields(DataCenterBenchOptions):
+            flag = f"--{option.name.replace('_', '-')}"
+            if is_named(flag, arguments) or is_named(f"--{option.name}", arguments):  # tyro: both
+                raise Mistake(f"{flag} is only for data-center, and this is {options.name}")
+        return {}
+    settings = asdict(options.data_center)
+    plot = settings.pop("plot")
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise Mistake(f"--plot writes SVG; name a file that ends in .svg, not {plot.name}")
+    from rlkit.bench.data_center import year_of
+
+    with blaming_user(ImportError, ValueError):
+        year_of(**settings)
+    return {**settings, "plot": plot}
