@@ -6,7 +6,6 @@ would set them and once jumping every four hours. Needs the extra `energyplus`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,19 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from rlkit.bench.data_center_plot import ComparedSpan, draw_comparison
+from rlkit.bench.data_center_speed import memory_growth_bytes, steps_per_second
 from rlkit.run_folder import provenance
-from rlkit_envs.data_center.design import DataCenterDesign
 from rlkit_envs.data_center.energyplus import comparison
 from rlkit_envs.data_center.load_traces import make_load
-from rlkit_envs.data_center.plant import initial_state, step
-from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions
 from rlkit_envs.data_center.presets import chilled_water_hall
 from rlkit_envs.data_center.weather import STEPS_PER_DAY, STEPS_PER_YEAR, Weather
 from rlkit_envs.data_center.weather_files import tmy3
 
 Report = Callable[[str], None]
-
-_BATCHES = (1, 1024)
 
 
 def year_of(
@@ -60,6 +55,7 @@ def run_benchmark(
     first_day: int = 0,
     days: int = 365,
     speed_seconds: float = 5.0,
+    memory_steps: int = 1_000_000,
     plot: Path | None = None,
     on_progress: Report | None = None,
 ) -> dict[str, Any]:
@@ -68,12 +64,13 @@ def run_benchmark(
     weather: a typical year that the EnergyPlus package carries (`weather_files.tmy3`), with or
     without `tmy3:` before it. load, seed: of `load_traces.make_load`; the seed also draws the set
     points that jump. first_day, days: span of the comparison, from 0 for 1 January.
-    speed_seconds: for each batch size of our plant. plot: an SVG file to draw the set points that
-    jump into (`data_center_plot`).
+    speed_seconds: for each speed of ours. memory_steps: after which memory is looked at.
+    plot: an SVG file to draw the set points that jump into (`data_center_plot`).
 
     Returns plain JSON data: where it ran, `rows` with one entry for each quantity and kind of set
     points (means, NMBE and CV(RMSE) of hourly values, root of the mean squared difference), `speed`
-    in steps a second, and `ratios` of the speeds to EnergyPlus's.
+    in steps a second (`data_center_speed`), `ratios` of the speeds to EnergyPlus's, and the
+    `memory` that `memory_steps` leave behind.
     Raises as `year_of`.
     """
     report = on_progress or (lambda line: None)
@@ -103,10 +100,8 @@ def run_benchmark(
             span_run = ComparedSpan(heading, first_day, outdoors, ours.values, theirs.values)
             plot.write_text(draw_comparison(span_run), encoding="utf-8")
     steps = days * STEPS_PER_DAY * len(kinds)
-    speed = {"energyplus": steps / seconds}
-    for batch in _BATCHES:
-        report(f"speed of the NumPy plant, {batch} at a time")
-        speed[f"plant_{batch}"] = _plant_steps_per_second(design, batch, speed_seconds)
+    report("speed of the plant and of its environments")
+    speed = {"energyplus": steps / seconds, **steps_per_second(design, speed_seconds)}
     return {
         **provenance(),
         "design": design.name,
@@ -117,8 +112,13 @@ def run_benchmark(
         "rows": rows,
         "speed": speed,
         "ratios": {
-            f"plant_{batch}_to_energyplus": speed[f"plant_{batch}"] / speed["energyplus"]
-            for batch in _BATCHES
+            f"{name}_to_energyplus": rate / speed["energyplus"]
+            for name, rate in speed.items()
+            if name != "energyplus"
+        },
+        "memory": {
+            "steps": memory_steps,
+            "growth_bytes": memory_growth_bytes(design, memory_steps),
         },
     }
 
@@ -141,6 +141,10 @@ def print_table(result: dict[str, Any], console: Console) -> None:
         console.print(f"{name.replace('_', ' ')}: {rate:,.0f} steps/s")
     for name, ratio in result["ratios"].items():
         console.print(f"{name.replace('_', ' ')}: {ratio:.1f}")
+    grown = result["memory"]["growth_bytes"]
+    if grown is not None:
+        steps = result["memory"]["steps"]
+        console.print(f"memory grown by in {steps:,} steps: {grown / 2**20:.1f} MiB")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -150,25 +154,3 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         shares = (f"{100.0 * row['nmbe']:+.2f} %", f"{100.0 * row['cv_rmse']:.2f} %")
     values = (f"{row[name]:,.4g}" for name in ("ours", "theirs"))
     return (row["unit"], *values, *shares, f"{row['rmse']:,.3g}")
-
-
-def _plant_steps_per_second(design: DataCenterDesign, batch: int, seconds: float) -> float:
-    """Environment steps a second: batched steps times their size, set points within their range."""
-    random = np.random.default_rng(0)
-    actions = PlantActions(
-        supply_air_degc=random.uniform(18.0, 26.0, batch),
-        air_flow_ratio=random.uniform(0.5, 1.0, batch),
-        chilled_water_degc=random.uniform(7.0, 14.0, batch),
-        tower_fan_ratio=random.uniform(0.2, 1.0, batch),
-        economiser=random.integers(0, 3, batch),
-    )
-    air = np.ones(batch)
-    outdoor = OutdoorAir(12.0 * air, 0.006 * air, 9.0 * air, 100_000.0 * air)
-    state, utilisation = initial_state(design, batch), random.uniform(0.2, 0.9, batch)
-    for _ in range(20):
-        state, _ = step(design, state, actions, outdoor, utilisation)
-    taken, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        state, _ = step(design, state, actions, outdoor, utilisation)
-        taken += 1
-    return taken * batch / (time.perf_counter() - started)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlkit.bench.resident_memory import resident_bytes
 from rlkit_agents.replay import Replay
 
 _STACK = 4
@@ -50,17 +51,10 @@ def fill(replay: Replay, pool: np.ndarray, rows: int) -> None:
         replay.add(observations, actions, rewards, never, never, valid)
 
 
-def _resident_bytes() -> int | None:
-    file = Path("/proc/self/statm")
-    if not file.is_file():
-        return None
-    return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def _main(pool_file: str, frames: str, compress: str) -> None:
     pool = np.load(pool_file)
     _, num_envs, *frame_shape = pool.shape
-    before = _resident_bytes()
+    before = resident_bytes()
     replay = Replay(
         capacity=int(frames),
         num_envs=num_envs,
@@ -73,7 +67,7 @@ def _main(pool_file: str, frames: str, compress: str) -> None:
         seed=0,
     )
     fill(replay, pool, replay.rows_capacity)
-    after = _resident_bytes()
+    after = resident_bytes()
     result = {
         "stored": replay.rows_capacity * num_envs,
         "grew": None if before is None or after is None else after - before,

@@ -20,7 +20,9 @@ def test_spans_outside_the_year_are_refused(span, named):
 def test_a_day_is_compared_timed_drawn_and_shown(tmp_path):
     pytest.importorskip("pyenergyplus")
     plot = tmp_path / "day.svg"
-    result = data_center.run_benchmark(first_day=190, days=1, speed_seconds=0.1, plot=plot)
+    result = data_center.run_benchmark(
+        first_day=190, days=1, speed_seconds=0.1, memory_steps=100_000, plot=plot
+    )
     drawn = [element.text for element in ElementTree.parse(plot).iter()]
     assert "10 Jul" in drawn
     assert result["weather"] in next(text for text in drawn if text and "jump" in text)
@@ -33,6 +35,8 @@ def test_a_day_is_compared_timed_drawn_and_shown(tmp_path):
     speed = result["speed"]
     ratio = speed["plant_1024"] / speed["energyplus"]
     assert result["ratios"]["plant_1024_to_energyplus"] == ratio
+    assert speed["plant_1024"] > speed["environment_1024"] > 10 * speed["single_environment"] > 0
+    assert result["memory"]["growth_bytes"] < 2**20  # a leaked array of each step takes 0.8 MB
     output = io.StringIO()
     data_center.print_table(result, Console(file=output, width=120))
     assert "hottest inlet temperature" in output.getvalue()
