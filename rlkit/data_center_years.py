@@ -39,7 +39,8 @@ def unseen_years(
     site: also gives kinds of load, which the climates get in turn, sensors, rewards and faults.
     weather: as `DataCenterConfig.weather` takes it. seed: of synthetic weather and load,
     UNSEEN_SEED or more. days, first_day: the span of each year, from 0 for 1 January. Actions are
-    continuous, their ranges wide enough for all that the site's own reach.
+    continuous, their ranges wide enough for all that the site's own reach. Rewards are for what
+    happens: `withstood_rise`, which only learning has a use for, is left out.
     Raises ValueError for what does not fit.
     """
     if seed < UNSEEN_SEED:
@@ -55,6 +56,7 @@ def unseen_years(
         discrete=False,
         levels=None,
         ranges=reachable(site),
+        reward=replace(site.reward, withstood_rise=0.0),
         engine=engine,
     )
 

@@ -124,3 +124,11 @@ def test_custom_weather_and_load_have_a_name_each():
     assert first["climate"] == weather.name
     assert second["climate"] == CLIMATES["marine"].place
     assert first["load"] == "trace 0"
+
+
+def test_what_only_learning_asks_for_is_left_out():
+    site = DataCenterConfig(reward=RewardSettings(withstood_rise=1.2, recommended_penalty=0.7))
+    reward = unseen_years(site, engine="energyplus").reward
+    assert (reward.withstood_rise, reward.recommended_penalty) == (0.0, 0.7)
+    with pytest.raises(ValueError, match=r"withstood_rise is 1.2, which needs engine='plant'"):
+        replace(site, engine="energyplus")
