@@ -3,7 +3,8 @@
 Sources: step-response models and a control horizon of one move (Maciejowski 2002, Predictive
 Control with Constraints, sections 3.1 and 4.1); soft constraints (section 3.4); in data centres,
 Lazic et al. 2018. Departures: responses are those of the design's own equations and not of
-identified ones; the mode of the economiser is chosen by comparing what each mode's programme costs.
+identified ones; the economiser's mode is that whose programme costs least; a mode out of use keeps
+its set points.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ class LinearMPCSettings:
     """What heat left in hall and chilled water is charged, kWh of electricity a kWh, 0 to 1."""
     mode_saving_ratio: float = 0.003
     """Share of the predicted energy that another mode must save to be chosen, 0 to 1."""
+    revisit: int = 4
+    """One decision in so many, 1 to 96, plans for modes out of use from the set points that they
+    last had: from those in force a mode may look dear that would be cheap at its own."""
     correction: float = 0.7
     """Share of what a reading says beyond the prediction that is believed, 0 to 1."""
     bias_correction: float = 0.3
@@ -104,6 +108,7 @@ class LinearMPCSettings:
         check_ranges(
             self,
             stages=(2, 16),
+            revisit=(1, 96),
             rescue=(1.0, 10.0),
             load_margin=(0.0, 0.5),
             rise_share=(0.0, 2.0),
@@ -116,8 +121,10 @@ class LinearMPCSettings:
             bias_correction=(0.0, 1.0),
             pressure_pa=(60e3, 110e3),
         )
-        if not isinstance(self.stages, int):
-            raise TypeError(f"LinearMPCSettings.stages must be whole, but is {self.stages!r}")
+        for name in ("stages", "revisit"):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                raise TypeError(f"LinearMPCSettings.{name} must be whole, but is {value!r}")
 
 
 class _Predicted(NamedTuple):
@@ -141,6 +148,8 @@ class LinearMPC:
     are what the model says at half and at the whole of the largest move either way. All programmes
     of a batch are solved as one; only where several set points cost exactly the same can rows
     matter to each other. Energy's price is taken to be the same over the horizon, and so left out.
+    Every few decisions a mode out of use is planned for from the set points that it last had:
+    between them and those in force there may be a hill that no small move crosses.
     """
 
     def __init__(
@@ -182,6 +191,9 @@ class LinearMPC:
         self._told = StartingActions().plant_actions(0)
         self._held = np.empty(0, np.int64)
         self._load = np.empty(0)  # for which the last decision was made
+        self._decisions = np.empty(0, np.int64)
+        # Set points that each mode last had in the episode, (rows, modes, actuators); NaN: none.
+        self._last = np.empty((0, len(self._modes), len(self._names)))
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
         """As `Controller.reset`."""
@@ -189,6 +201,9 @@ class LinearMPC:
             self._told = StartingActions().plant_actions(len(rows))
             self._held = np.zeros(len(rows), np.int64)
             self._load = np.ones(len(rows))
+            self._last = np.empty((len(rows), *self._last.shape[1:]))
+            self._decisions = np.empty(len(rows), np.int64)
+        self._last[rows], self._decisions[rows] = np.nan, 0
         self.track(StartingActions().plant_actions(len(rows)), rows)
         self._estimate.reset(rows)
 
@@ -225,20 +240,20 @@ class LinearMPC:
     ) -> None:
         settings, modes = self.settings, len(self._modes)
         present = np.stack([np.asarray(getattr(self._told, name))[rows] for name in self._names])
-        present = np.clip(present.T, self._low, self._high)
+        starts = self._starts(np.clip(present.T, self._low, self._high), rows)
         offsets = np.where(
-            urgent[:, np.newaxis, np.newaxis] & self._cools,
+            urgent[:, np.newaxis, np.newaxis, np.newaxis] & self._cools,
             _OFFSETS * settings.rescue,
             np.broadcast_to(_OFFSETS, self._cools.shape),
         )
-        points = present[..., np.newaxis] + self._moves[:, np.newaxis] * offsets
+        points = starts[..., np.newaxis] + self._moves[:, np.newaxis] * offsets
         points = np.clip(points, self._low[:, np.newaxis], self._high[:, np.newaxis])
-        predicted = self._predict(readings, rows, present, points)
+        predicted = self._predict(readings, rows, starts, points)
 
-        inner = np.stack([points[..., 1], present, present, points[..., 2]], axis=-1)
+        inner = np.stack([points[..., 1], starts, starts, points[..., 2]], axis=-1)
         moved = points - inner
-        width = np.abs(moved)[:, np.newaxis]
-        count, actuators_ = present.shape
+        width = np.abs(moved)
+        count, _, actuators_ = starts.shape
         shape = (count * modes, actuators_ * 4)
         cost = convex_pieces(_outwards(predicted.cost), width)
         too_warm_or_cold = np.concatenate(
@@ -260,21 +275,39 @@ class LinearMPC:
             np.moveaxis(response_k, 0, 2).reshape(count * modes, -1, shape[1]),
             room_k.reshape(count * modes, -1),
             settings.excess_charge * self._design.servers.rated_power_w,
-            np.broadcast_to(width > 0.0, cost.shape).reshape(shape),
+            (width > 0.0).reshape(shape),
         )
 
         total = predicted.cost[:, :, 0] + solved.cost.reshape(count, modes)
-        mode = self._choose(total, np.asarray(self._told.economiser)[rows])
-        share = solved.share.reshape(count, modes, actuators_, 4)[np.arange(count), mode]
-        chosen = np.clip(present + (share * moved).sum(axis=-1), self._low, self._high)
+        mode = self._choose(total, self._used(rows))
+        share = solved.share.reshape(count, modes, actuators_, 4)
+        chosen = (starts + (share * moved).sum(axis=-1))[np.arange(count), mode]
+        chosen = np.clip(chosen, self._low, self._high)
+        self._last[rows, mode] = chosen
+        self._decisions[rows] += 1
         for column, name in enumerate(self._names):
             np.asarray(getattr(self._told, name))[rows] = chosen[:, column]
         np.asarray(self._told.economiser)[rows] = self._modes[mode]
 
-    def _choose(self, total: Array, now: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _used(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(rows,) index of the mode in use."""
+        now = np.asarray(self._told.economiser)[rows]
+        return np.abs(self._modes - now[:, np.newaxis]).argmin(axis=1)
+
+    def _starts(self, present: Array, rows: NDArray[np.int64]) -> Array:
+        """(rows, modes, actuators) set points from which each mode's programme starts.
+
+        present: (rows, actuators) in force.
+        """
+        others = np.arange(len(self._modes)) != self._used(rows)[:, np.newaxis]
+        turn = self._decisions[rows] % self.settings.revisit == 0
+        last = self._last[rows]
+        back = (others & turn[:, np.newaxis])[..., np.newaxis] & ~np.isnan(last)
+        return np.where(back, last, present[:, np.newaxis])
+
+    def _choose(self, total: Array, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) index of the cheapest mode, or of the one in use where that costs little more."""
-        row = np.arange(len(now))
-        used = np.abs(self._modes - now[:, np.newaxis]).argmin(axis=1)
+        row = np.arange(len(used))
         best = total.argmin(axis=1)
         saves = total[row, used] - total[row, best]
         worth = saves > self.settings.mode_saving_ratio * np.abs(total[row, used])
@@ -284,20 +317,20 @@ class LinearMPC:
         self,
         readings: Mapping[str, Array],
         rows: NDArray[np.int64],
-        present: Array,
+        starts: Array,
         points: Array,
     ) -> _Predicted:
-        """The first candidate is the present; then every actuator at each of its points.
+        """The first candidate is where a mode starts; then every actuator at each of its points.
 
         All are followed twice, as foreseen and with the margins of load and weather; from the first
         of these a step branches off in which the load leaps.
         """
         settings = self.settings
-        count, actuators_ = present.shape
-        tried = np.repeat(present[:, np.newaxis], 1 + 4 * actuators_, axis=1)
+        count, modes, actuators_ = starts.shape
+        candidates = 1 + 4 * actuators_
+        tried = np.repeat(starts[:, :, np.newaxis], candidates, axis=2)
         for column in range(actuators_):
-            tried[:, 1 + 4 * column : 5 + 4 * column, column] = points[:, column]
-        modes, candidates = len(self._modes), tried.shape[1]
+            tried[:, :, 1 + 4 * column : 5 + 4 * column, column] = points[:, :, column]
         shape = (2, count, modes, candidates)
         each = modes * candidates
 
@@ -306,7 +339,7 @@ class LinearMPC:
             return np.repeat(np.concatenate([values, values + margin]), each)
 
         told = self._plant_actions(
-            np.tile(np.repeat(tried[:, np.newaxis], modes, axis=1).reshape(-1, actuators_), (2, 1)),
+            np.tile(tried.reshape(-1, actuators_), (2, 1)),
             np.tile(np.repeat(self._modes, candidates), 2 * count),
         )
         state = PlantState(*(both(value[rows]) for value in self._estimate.state))
@@ -319,6 +352,7 @@ class LinearMPC:
         for stage in range(settings.stages):
             # Step by step in the first stage, which matters most; then all of a stage at once.
             steps = _STAGE_STEPS if stage == 0 else 1
+            hottest_degc = np.empty(shape)
             for part in range(steps):
                 middle = part if stage == 0 else 0.5 * _STAGE_STEPS
                 ahead_h = (stage * _STAGE_STEPS + middle) / STEPS_PER_HOUR
@@ -335,9 +369,9 @@ class LinearMPC:
                     self._design, state, told, air, load, step_s=_STAGE_S / steps
                 )
                 energy += step.facility.power_w.reshape(shape)[0] / steps
-            as_foreseen, with_margins = step.hottest_inlet_degc.reshape(shape)
-            warmest.append(with_margins)
-            coolest.append(as_foreseen)
+                hottest_degc = step.hottest_inlet_degc.reshape(shape)
+            coolest.append(hottest_degc[0])
+            warmest.append(hottest_degc[1])
         heat = stored_heat_j(self._design, state).reshape(shape)[0]
         energy += heat * (settings.heat_price_ratio / _STAGE_S)
         return _Predicted(energy, np.stack(warmest, axis=-1), np.stack(coolest, axis=-1))

@@ -83,3 +83,30 @@ def test_an_episode_is_estimated_from_its_own_readings_alone():
     for name, value in fresh.state._asdict().items():
         np.testing.assert_array_equal(getattr(used.state, name), value, name)
     np.testing.assert_array_equal(fresh.inlet_bias_k, used.inlet_bias_k)
+
+
+@pytest.mark.parametrize("site", PRESETS)
+def test_from_the_true_state_the_next_is_foretold_as_it_comes(site):
+    """Its equations and the plant's are the same: nothing is left for readings to correct."""
+    envs = DataCenterEnvs(1, site=site, weather="hot_dry", start_day=200.0)
+    pressure_pa = np.asarray(envs.outdoors.air(np.array([200 * 288])).pressure_pa).item()
+    estimate = PlantEstimate(
+        envs.design, correction=0.0, bias_correction=1.0, pressure_pa=pressure_pa
+    )
+    observations, _ = envs.reset(seed=0)
+    estimate.reset(np.ones(1, bool))
+    told = envs.config.start.plant_actions(1)
+    estimate.update(envs.readings(observations), told)
+    for _ in range(3):
+        true = envs.state()
+        names = estimate.state._fields
+        estimate.state = type(estimate.state)(*(true[f"plant_{name}"] for name in names))
+        told = told._replace(supply_air_degc=told.supply_air_degc + 1.0)
+        observations, *_ = envs.step(envs.actions.from_plant(told))
+        readings = envs.readings(observations)
+        estimate.update(readings, told)
+        true = envs.state()
+        for name in names:
+            foretold = getattr(estimate.state, name)
+            np.testing.assert_allclose(foretold, true[f"plant_{name}"], 1e-4, 1e-6, err_msg=name)
+        np.testing.assert_allclose(estimate.inlet_bias_k, 0.0, atol=1e-3)
