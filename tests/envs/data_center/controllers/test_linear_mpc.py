@@ -213,11 +213,15 @@ def test_it_goes_on_from_set_points_that_someone_else_chose():
     assert np.asarray(second.supply_air_degc)[0] == np.asarray(first.supply_air_degc)[0]
     assert abs(np.asarray(second.supply_air_degc)[1] - 24.0) <= 1.5
     assert abs(np.asarray(second.air_flow_ratio)[1] - 0.6) <= 0.08
+    moved = [
+        np.asarray(new)[1] != np.asarray(old)[1] for new, old in zip(second, other, strict=True)
+    ]
+    assert any(moved), "it decides anew at once"
 
 
 @pytest.mark.parametrize("revisit", [4, 96])
 def test_a_mode_is_tried_from_the_set_points_that_it_last_had(revisit):
-    """Away from all that an exchanger can do with, the way back is more than one move long."""
+    """From where it was led the way back is more than one move long."""
     envs = DataCenterEnvs(1, weather="marine", start_day=15.0)
     controller = LinearMPC(envs.design, settings=LinearMPCSettings(revisit=revisit))
     observations, _ = envs.reset(seed=0)
@@ -228,15 +232,18 @@ def test_a_mode_is_tried_from_the_set_points_that_it_last_had(revisit):
         told = controller.act(seen(envs, observations))
     observations, *_ = envs.step(envs.actions.from_plant(told))
     assert told.economiser == EconomiserMode.FULL
-    away = PlantActions(*(np.full(1, value) for value in (18.5, 0.5, 7.0, 0.3, 0)))
+    away = PlantActions(*(np.full(1, value) for value in (16.0, 0.9, 7.0, 1.0, 0)))
     controller.track(away)
     then = controller.act(seen(envs, observations))
-    supply = np.asarray(then.supply_air_degc)[0]
-    if revisit == 4:
-        assert then.economiser == EconomiserMode.FULL
-        assert abs(supply - np.asarray(told.supply_air_degc)[0]) <= 1.5
-    else:
-        assert abs(supply - 18.5) <= 1.5
+    runs = {"last": told, "away": away, "then": then}
+    supply, flow = (
+        {when: float(np.asarray(actions[at])[0]) for when, actions in runs.items()} for at in (0, 1)
+    )
+    begun = "last" if revisit == 4 else "away"
+    assert abs(supply["last"] - supply["away"]) > 3.0
+    assert abs(flow["last"] - flow["away"]) > 0.3
+    assert abs(supply["then"] - supply[begun]) < 1.501
+    assert abs(flow["then"] - flow[begun]) < 0.0801
 
 
 def test_rows_are_run_as_if_alone_and_an_episode_forgets_the_one_before(course):
