@@ -51,8 +51,8 @@ class LinearMPCSettings:
     """How far it looks, how fast it moves, what it holds.
 
     A decision for five rows with three modes each makes 255 predictions, each through 15 steps of
-    the plant, and solves 15 programmes. The margins were chosen in years of weather and load that
-    no comparison is made on: the fewest hours outside the recommended range, then the least energy.
+    the plant, and solves 15 programmes. Margins were chosen for few hours outside the recommended
+    range first, and then for little energy.
     """
 
     stages: int = 4
