@@ -21,6 +21,13 @@ def numbers_if_alone(values: Any) -> Any:
     )
 
 
+def arrays_of(values: Any, size: int) -> Any:
+    """A tuple of arrays, numbers and such tuples with arrays (size,) for the numbers."""
+    if isinstance(values, tuple):
+        return type(values)(*(arrays_of(value, size) for value in values))
+    return values if isinstance(values, np.ndarray) else np.full(size, values)
+
+
 def larger_of(first: Any, second: Any) -> Any:
     """`np.maximum`: NaN where either is, and the second of two zeros."""
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
@@ -36,7 +43,7 @@ def smaller_of(first: Any, second: Any) -> Any:
 
 
 def limited(values: Any, least: Any, most: Any) -> Any:
-    """`np.clip`: no less than `least`, and then no more than `most`."""
+    """No less than `least`, and then no more than `most`: `np.clip`, but for signs of zeros."""
     return smaller_of(larger_of(values, least), most)
 
 
@@ -54,12 +61,14 @@ def choose(where: Condition, chosen: Any, others: Any) -> Any:
 
 def anywhere(where: Condition) -> bool:
     """Whether the condition holds at any site."""
-    return np.count_nonzero(where) > 0 if isinstance(where, np.ndarray) else bool(where)
+    return bool(np.count_nonzero(where) if isinstance(where, np.ndarray) else where)
 
 
 def everywhere(where: Condition) -> bool:
     """Whether the condition holds at all sites."""
-    return np.count_nonzero(where) == where.size if isinstance(where, np.ndarray) else bool(where)
+    if isinstance(where, np.ndarray):
+        return int(np.count_nonzero(where)) == where.size
+    return bool(where)
 
 
 def filled(value: Any, like: Any) -> Any:

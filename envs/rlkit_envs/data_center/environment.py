@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from operator import index
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 from gymnasium.error import ResetNeeded
@@ -18,11 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from rlkit_envs.data_center.actions import ContinuousActions, DiscreteActions
 from rlkit_envs.data_center.configuration import DataCenterConfig, Outdoors
+from rlkit_envs.data_center.elementwise import arrays_of, everywhere, numbers_if_alone
 from rlkit_envs.data_center.episode_counts import EpisodeCounts, count_units
 from rlkit_envs.data_center.episodes import STATE_ARRAYS, Episodes, keys_of_seeds
 from rlkit_envs.data_center.faults import check_faults, plant_faults
 from rlkit_envs.data_center.observation import ObservationModel
-from rlkit_envs.data_center.plant import PlantStep
+from rlkit_envs.data_center.plant import PlantLimits, PlantStep
 from rlkit_envs.data_center.plant_state import SOUND, PlantActions, PlantFaults, PlantState
 from rlkit_envs.data_center.psychrometrics import Array, dew_point_degc
 from rlkit_envs.data_center.reward import cost_per_kwh, excursions, inlet_penalty, reward
@@ -72,7 +74,7 @@ class DataCenterEnvs(VectorEnv):
 
     def __init__(
         self,
-        num_envs: int = 1,
+        num_envs: SupportsIndex = 1,
         *,
         config: DataCenterConfig | None = None,
         render_mode: str | None = None,
@@ -82,8 +84,7 @@ class DataCenterEnvs(VectorEnv):
 
         Raises ValueError or TypeError, naming the value, for settings that do not fit.
         """
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs must be 1 or more, not {num_envs!r}")
+        num_envs = _checked_number(num_envs)
         if render_mode is not None:
             raise ValueError(
                 f"render_mode must be None: nothing is drawn here, got {render_mode!r}"
@@ -142,8 +143,12 @@ class DataCenterEnvs(VectorEnv):
                 design, weathers, self.outdoors, num_envs, self.episode_steps
             )
         self._ended: NDArray[np.bool_] | None = None  # by the step before; None until reset
-        self.plant_step: PlantStep | None = None
+        self._step: PlantStep | None = None
+
+    @property
+    def plant_step(self) -> PlantStep | None:
         """The last step in all detail; None before the first."""
+        return None if self._step is None else arrays_of(self._step, self.num_envs)
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -208,9 +213,10 @@ class DataCenterEnvs(VectorEnv):
                 controlled, self._air, np.minimum(utilisation + rise, 1.0), broken
             )
         step = self._engine.step(controlled, self._air, utilisation, broken, restarts)
-        self.plant_step = step
+        self._step = step
         self._check_finite(step.facility.power_w)
-        dew_point = dew_point_degc(step.moisture.humidity_ratio, self._air.pressure_pa)
+        pressure = numbers_if_alone(self._air).pressure_pa
+        dew_point = dew_point_degc(step.moisture.humidity_ratio, pressure)
         reading = Reading(step, utilisation, dew_point, told.economiser)
         changed = self._model.economiser_changed(self._measured, reading)
         self._measured = self._model.measure(reading)
@@ -220,7 +226,7 @@ class DataCenterEnvs(VectorEnv):
         penalty = inlet_penalty(settings, outside)
         if withstood is not None:
             risen = excursions(withstood, settings.allowable_degc)
-            np.maximum(penalty, inlet_penalty(settings, risen), out=penalty)
+            penalty = np.maximum(penalty, inlet_penalty(settings, risen))
         charged_w = step.facility.power_w
         cost = charged_w * (price * _KWH)
         if self._reference_w is not None:
@@ -247,7 +253,7 @@ class DataCenterEnvs(VectorEnv):
         observations, off_scale = self._observe()
         info = self._lasting_info(off_scale, severity)
         info["actions"] = dict(zip(self.actions.names, set_to, strict=True))
-        info["limits"] = step.limits._asdict()
+        info["limits"] = _rows_of(step.limits, self.num_envs)
         info["cost"] = cost
         info["episode_counts"] = totals
         return observations, rewards, np.zeros(self.num_envs, bool), truncated.copy(), info
@@ -403,12 +409,30 @@ class DataCenterEnvs(VectorEnv):
         }
 
     def _check_finite(self, power_w: Array) -> None:
-        if not np.isfinite(power_w).all():
-            env = int(np.flatnonzero(~np.isfinite(power_w))[0])
+        finite = np.isfinite(power_w)
+        if not everywhere(finite):
+            env = int(np.flatnonzero(~finite)[0])
             raise FloatingPointError(
-                f"the plant of environment {env} has a facility power of {power_w[env]} in step "
+                f"the plant of environment {env} has a facility power of "
+                f"{np.atleast_1d(power_w)[env]} in step "
                 f"{self._episodes.time[env]} of its year: its design has no answer to its actions"
             )
+
+
+def _checked_number(num_envs: SupportsIndex) -> int:
+    """Any kind of whole number from 1 on; a truth value is none."""
+    whole = isinstance(num_envs, SupportsIndex) and not isinstance(num_envs, bool | np.bool_)
+    if not whole or index(num_envs) < 1:
+        raise ValueError(f"num_envs must be 1 or more, not {num_envs!r}")
+    return index(num_envs)
+
+
+def _rows_of(limits: PlantLimits, num_envs: int) -> dict[str, NDArray[np.bool_]]:
+    """Name of each limit -> (num_envs,)."""
+    rows = np.empty((len(limits), num_envs), np.bool_)
+    for row, hit in zip(rows, limits, strict=True):
+        row[:] = hit
+    return dict(zip(limits._fields, rows, strict=True))
 
 
 _COUNTS_ARRAYS = ("sums", "hottest_degc", "inlets_degc", "settings")

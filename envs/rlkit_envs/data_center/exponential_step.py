@@ -20,8 +20,8 @@ def mean_weight(exponent: Array) -> Array:
     small = exponent > -_SMALL
     if not anywhere(small):  # per row the same with or without the others
         return (np.expm1(exponent) - exponent) / (exponent * exponent)
-    series = _SERIES[-1]
-    for coefficient in _SERIES[-2::-1]:
+    series = _SERIES[-1] * exponent + _SERIES[-2]
+    for coefficient in _SERIES[-3::-1]:
         series = series * exponent + coefficient
     if everywhere(small):
         return series

@@ -103,7 +103,7 @@ class ObservationModel:
 
     def measure(self, reading: Reading) -> Array:
         """(instruments and hidden quantities, num_envs), outdoor air left for `look_outside`."""
-        measured = np.empty((len(self.measured_names), len(reading.hall_dew_point_degc)))
+        measured = np.empty((len(self.measured_names), len(reading.utilisation)))
         for row, read in enumerate(self._readers):
             measured[row] = read(reading)  # pyright: ignore[reportOptionalCall]
         for row, read in enumerate(self._hidden, len(self.instruments)):

@@ -5,13 +5,17 @@ Saturation after Hyland and Wexler (ASHRAE Handbook: Fundamentals 2021, chapter 
 that both plants agree. Air flows and humidity ratios elsewhere count kilograms of dry air.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.data_center.elementwise import anywhere, choose, everywhere, larger_of, smaller_of
 
 Array = NDArray[np.float64]
-Quantity = Array | float
+"""One entry for each environment; of one alone also a number, `np.float64`."""
+Quantity = Array | Any
+"""An `Array`, or a number that all environments share."""
 
 AIR_SPECIFIC_HEAT_J_KG_K = 1004.84
 """Of dry air (EnergyPlus, PsyHFnTdbW)."""

@@ -64,7 +64,7 @@ class Reading(NamedTuple):
     step: PlantStep
     utilisation: Array
     hall_dew_point_degc: Array
-    economiser: Array
+    economiser: Quantity | NDArray[np.int64]
     """Mode that was told, as `EconomiserMode` numbers it."""
 
 

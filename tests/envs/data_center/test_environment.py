@@ -1,5 +1,7 @@
 """The environment: Gymnasium's rules, rows of a batch, seeds, resets, saved states, counts."""
 
+from copy import deepcopy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -185,6 +187,35 @@ def test_a_state_of_other_environments_is_refused_and_changes_nothing():
         np.testing.assert_array_equal(value, before[name])
 
 
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_what_was_told_of_a_step_is_not_changed_by_later_ones(num_envs):
+    envs = DataCenterEnvs(np.int64(num_envs), **EVENTFUL)
+    observations, info = envs.reset(seed=1)
+    told = [(observations, 0.0, None, None, info), *play(envs, random_actions(envs, 3))]
+    kept = deepcopy(told)
+    play(envs, random_actions(envs, 5, seed=1))
+    for (observations, rewards, _, _, info), before in zip(told, kept, strict=True):
+        np.testing.assert_array_equal(observations, before[0])
+        np.testing.assert_array_equal(rewards, before[1])
+        assert_same_info(info, before[4])
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_all_of_a_step_is_told_in_arrays(num_envs):
+    envs = DataCenterEnvs(num_envs, site="small_room")
+    assert envs.plant_step is None
+    envs.reset(seed=0)
+    info = envs.step(np.zeros((num_envs, 2)))[4]
+    step = envs.plant_step
+    assert step is not None
+    parts = [value for part in step for value in (part if isinstance(part, tuple) else (part,))]
+    assert {np.shape(value) for value in parts} == {(num_envs,)}
+    np.testing.assert_array_equal(step.inlet_degc, info["quantities"]["inlet_degc"])
+    assert {value.shape for value in info["limits"].values()} == {(num_envs,)}
+    assert {value.dtype.kind for value in info["limits"].values()} == {"b"}
+    assert {value.shape for value in envs.state().values()} >= {(num_envs,)}
+
+
 def test_counts_are_sums_of_what_was_told_step_by_step():
     envs = DataCenterEnvs(2, weather="hot_dry", site="chilled_water_hall")
     envs.reset(seed=2)
@@ -288,6 +319,8 @@ def test_pairs_in_turn_go_through_all_climates_and_loads():
         ({"sensors": {"delay_steps": 13}}, "delay_steps is 13"),
         ({"render_mode": "human"}, "render_mode"),
         ({"num_envs": 0}, "num_envs must be 1 or more, not 0"),
+        ({"num_envs": True}, "num_envs must be 1 or more, not True"),
+        ({"num_envs": 2.0}, "num_envs must be 1 or more, not 2.0"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(settings, message):
