@@ -148,9 +148,10 @@ class TowerDesign:
 class TowerState(NamedTuple):
     """A tower under its weather, water flow and fan speed."""
 
-    curves: TowerCurve
-    """Two: with the fan at its speed, or at its least speed while it cycles; and at full air flow,
-    of which free convection is a share. First axis of each array."""
+    running: TowerCurve
+    """With the fan at its speed, or at its least speed while it cycles."""
+    full: TowerCurve
+    """At full air flow, of which free convection is a share."""
     duty: Array
     """Share of the time that the fan runs, 0..1."""
     free_convection_ratio: float
@@ -161,13 +162,6 @@ class TowerState(NamedTuple):
     """Electric power of the fan, W."""
     water_flow_kg_s: Array
     """Water over the tower, kg/s."""
-
-
-def _two_curves(wet_bulb_degc: Quantity, running: Array, full: Array) -> TowerCurve:
-    """Curves for two ratios of water to air, evaluated together."""
-    ratios = np.empty((2, *np.broadcast(wet_bulb_degc, running).shape))
-    ratios[0], ratios[1] = running, full
-    return tower_curve(wet_bulb_degc, ratios)
 
 
 class TowerWater(NamedTuple):
@@ -200,7 +194,8 @@ def tower_state(
     water = water_flow_kg_s * (design.water_ratio / design.water_flow_kg_s)
     water = larger_of(water, _LEAST_HELD_WATER_RATIO)
     return TowerState(
-        curves=_two_curves(wet_bulb_degc, water / (fan.speed * kept * useful), water / useful),
+        running=tower_curve(wet_bulb_degc, water / (fan.speed * kept * useful)),
+        full=tower_curve(wet_bulb_degc, water / useful),
         duty=fan.duty,
         free_convection_ratio=design.free_convection_ratio,
         air_ratio=_air_ratio(design, fan, kept),
@@ -297,12 +292,11 @@ def tower_balance(state: TowerState, heat_w: Quantity) -> TowerBalance:
     """
     range_k = heat_w / (state.water_flow_kg_s * WATER_SPECIFIC_HEAT_J_KG_K)
     # Free convection's range stands for one that is larger by its share of the air.
-    larger = np.array([1.0, 1.0 / state.free_convection_ratio])
-    larger = larger.reshape(2, *[1] * np.ndim(range_k))
-    lines = curve_lines(state.curves, range_k * larger)
-    uncooled, off_uncooled = lines.uncooled_degc
-    chord, off_chord = lines.chord * larger
-    turns, off_turns = lines.turning * (larger * larger)
+    larger = 1.0 / state.free_convection_ratio
+    uncooled, chord, turns = curve_lines(state.running, range_k)
+    off = curve_lines(state.full, range_k * larger)
+    off_uncooled, off_chord = off.uncooled_degc, off.chord * larger
+    off_turns = off.turning * (larger * larger)
     better = uncooled + chord * range_k < off_uncooled + off_chord * range_k
     uncooled = choose(better, uncooled, off_uncooled)
     chord = choose(better, chord, off_chord)
@@ -353,12 +347,11 @@ def tower_fan_ratio(
 
     least = design.minimum_fan_ratio
     share = design.free_convection_ratio
-    ranges = np.empty((2, *np.broadcast(wet_bulb, range_k).shape))
-    ranges[0], ranges[1] = range_k, range_k / share
-    lines = curve_lines(_two_curves(wet_bulb, water / least, water), ranges)
-    on_range, off_range = (leaving_degc + range_k - lines.uncooled_degc) / lines.chord
-    off_range = share * off_range
-    on_range = larger_of(on_range, off_range)
+    running = curve_lines(tower_curve(wet_bulb, water / least), range_k)
+    resting = curve_lines(tower_curve(wet_bulb, water), range_k / share)
+    entering_degc = leaving_degc + range_k
+    off_range = share * ((entering_degc - resting.uncooled_degc) / resting.chord)
+    on_range = larger_of((entering_degc - running.uncooled_degc) / running.chord, off_range)
     duty = limited((range_k - off_range) / larger_of(on_range - off_range, 1e-9), 0.0, 1.0)
     return choose(on_range >= range_k - 1e-9, duty * least, larger_of(speed, least))
 

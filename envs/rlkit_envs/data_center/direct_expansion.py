@@ -31,6 +31,10 @@ from rlkit_envs.data_center.psychrometrics import (
     saturation_pressure_pa,
     specific_heat_j_kg_k,
 )
+from rlkit_envs.data_center.psychrometrics import (
+    wet_bulb_degc as thermodynamic_wet_bulb_degc,
+)
+from rlkit_envs.data_center.selected_rows import SelectedRows
 
 Array = NDArray[np.float64]
 Biquadratic = tuple[float, float, float, float, float, float]
@@ -186,7 +190,7 @@ def direct_expansion_state(
     design: DirectExpansionDesign,
     entering_degc: Array,
     humidity_ratio: Array,
-    wet_bulb_degc: Quantity,
+    wet_bulb_degc: Quantity | None,
     air_kg_s: Array,
     outdoor_degc: Quantity,
     pressure_pa: Quantity,
@@ -197,9 +201,10 @@ def direct_expansion_state(
 ) -> DirectExpansionState:
     """Capacity, sensible share and power of the coil at full load.
 
-    wet_bulb_degc: of the entering air; it counts only where the coil is wet. running: False where
-    the unit is tripped or off. refrigerant_loss, condenser_fouling: severities 0..1, at 1 with 40 %
-    of the charge and 45 % of the conductance lost; the leak acts with its square (assumed).
+    wet_bulb_degc: of the entering air; it counts only where the coil is wet, and None has it worked
+    out there. running: False where the unit is tripped or off. refrigerant_loss, condenser_fouling:
+    severities 0..1, at 1 with 40 % of the charge and 45 % of the conductance lost; the leak acts
+    with its square (assumed).
     """
     entering, ratio, pressure = entering_degc, humidity_ratio, pressure_pa
     flow = larger_of(air_kg_s, 1e-6)
@@ -217,7 +222,14 @@ def direct_expansion_state(
 
     dry_wet_bulb, dry_ratio = _driest(design, entering, outdoor, drop_j_kg, pressure)
     wet = ratio > dry_ratio
-    wet_bulb = limited(choose(wet, wet_bulb_degc, dry_wet_bulb), *design.wet_bulb_range_degc)
+    wet_bulb, rows = dry_wet_bulb, SelectedRows(wet)
+    if rows.any:
+        if wet_bulb_degc is None:
+            found = thermodynamic_wet_bulb_degc(*map(rows.taken, (entering, ratio, pressure)))
+        else:
+            found = rows.taken(wet_bulb_degc)
+        wet_bulb = rows.replaced(dry_wet_bulb, found)
+    wet_bulb = limited(wet_bulb, *design.wet_bulb_range_degc)
     share = _biquadratic(wet_bulb, outdoor, design.capacity_over_temperatures)
     surface_ratio = _surface_humidity(entering, ratio, drop_j_kg * share, pressure)
     moisture = choose(wet, larger_of(ratio - surface_ratio, 0.0), 0.0) * touched

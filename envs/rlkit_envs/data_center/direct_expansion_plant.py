@@ -23,7 +23,7 @@ from rlkit_envs.data_center.plant_state import (
     PlantFaults,
     PlantState,
 )
-from rlkit_envs.data_center.psychrometrics import Array, wet_bulb_degc
+from rlkit_envs.data_center.psychrometrics import Array
 
 _FULL = int(EconomiserMode.FULL)
 _HOTTEST_DEGC = 50.0
@@ -52,7 +52,7 @@ def begin_direct_expansion(
         unit,
         warm,
         air.humidity_ratio,
-        wet_bulb_degc(warm, air.humidity_ratio, outdoor.pressure_pa),
+        None,
         fan.flow_kg_s,
         outdoor.dry_bulb_degc,
         outdoor.pressure_pa,

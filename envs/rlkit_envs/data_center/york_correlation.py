@@ -78,7 +78,7 @@ def by_flow_ratio(wet_bulb_degc: Array, range_k: Array) -> Array:
 
 def _in_wet_bulb(wet_bulb_degc: Array) -> Array:
     """[power of flow ratio, power of range, ...] at that wet bulb."""
-    shape = (3, 3, *[1] * wet_bulb_degc.ndim)
+    shape = (3, 3, *[1] * np.ndim(wet_bulb_degc))
     result = _YORK_SQUARE.reshape(shape) * wet_bulb_degc
     result += _YORK_LINEAR.reshape(shape)
     result *= wet_bulb_degc

@@ -220,6 +220,14 @@ def test_a_row_alone_equals_the_row_of_a_batch():
         )
         single = direct_expansion(DESIGN, alone, 6e4)
         assert all(left[0] == right[row] for left, right in zip(single, batch, strict=True))
+        # In numbers, and with the wet bulb left to the coil.
+        numbers = (entering[row], ratio[row], None, air[row], outdoor[row], SEA)
+        single = direct_expansion(DESIGN, direct_expansion_state(DESIGN, *numbers), 6e4)
+        assert all(left == right[row] for left, right in zip(single, batch, strict=True))
+    assert 0 < (batch.condensate_kg_s > 0.0).sum() < 31
+    unasked = direct_expansion_state(DESIGN, entering, ratio, None, air, outdoor, SEA)
+    for left, right in zip(unasked, state, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,27 @@ def test_a_row_of_a_batch_is_the_single_environment_of_its_seed():
             assert_same_info(infos, info, row)
 
 
+@pytest.mark.parametrize("site", PRESETS)
+def test_a_site_alone_goes_as_in_a_batch_through_all_weathers(site):
+    years = {"weather": ["hot_humid", "cold"], "pairing": "in_turn", "episode_days": 365}
+    envs = DataCenterEnvs(2, site=site, **years)
+    first, _ = envs.reset(seed=[3, 4])
+    alone = DataCenterEnvs(1, site=site, **years)
+    np.testing.assert_array_equal(alone.reset(seed=[3])[0][0], first[0])
+    for time in (0, 30_000, 52_000, 80_000):  # of the year
+        for each in (envs, alone):
+            state = each.state()
+            state["time"][:] = time
+            each.set_state(state)
+        for action in random_actions(envs, 60, seed=time):
+            observations, rewards, _, _, info = envs.step(action)
+            observation, reward, _, _, told = alone.step(action[:1])
+            np.testing.assert_array_equal(observations[0], observation[0])
+            assert rewards[0] == reward[0]
+            for name, value in info["quantities"].items():
+                assert value[0] == told["quantities"][name][0]
+
+
 def test_a_seed_decides_everything_even_in_the_midst_of_an_episode():
     envs = DataCenterEnvs(2, **EVENTFUL)
     first, _ = envs.reset(seed=3)
