@@ -39,7 +39,8 @@ def test_being_outside_costs_at_once_and_with_a_margin_before():
     outside = excursions(inlets, RewardSettings().allowable_degc)
     strict = RewardSettings(recommended_penalty=0.3, recommended_penalty_per_k=0.1)
     np.testing.assert_allclose(
-        reward(strict, np.zeros(5), inlet_penalty(strict, outside)), [0.0, 0.0, 0.0, 0.0, -0.3 - 0.05]
+        reward(strict, np.zeros(5), inlet_penalty(strict, outside)),
+        [0.0, 0.0, 0.0, 0.0, -0.3 - 0.05],
     )
     careful = RewardSettings(
         recommended_penalty=0.3, recommended_penalty_per_k=0.1, margin_k=0.5, scale=2.0

@@ -203,17 +203,18 @@ class LinearMPC:
             self._load = np.ones(len(rows))
             self._last = np.empty((len(rows), *self._last.shape[1:]))
             self._decisions = np.empty(len(rows), np.int64)
-        self._last[rows], self._decisions[rows] = np.nan, 0
+        self._decisions[rows] = 0
         self.track(StartingActions().plant_actions(len(rows)), rows)
         self._estimate.reset(rows)
 
     def track(self, actions: PlantActions, rows: NDArray[np.bool_] | None = None) -> None:
-        """As `TrackingController.track`; the next `act` decides anew."""
+        """As `TrackingController.track`; the next `act` decides anew, and from here alone."""
         where = np.ones(len(self._held), np.bool_) if rows is None else rows
         self._told = PlantActions(
             *(np.where(where, new, old) for new, old in zip(actions, self._told, strict=True))
         )
         self._held = np.where(where, 0, self._held)
+        self._last[where] = np.nan
 
     def act(self, observed: Observed) -> PlantActions:
         """Set points of the step to come; new ones every quarter of an hour."""

@@ -221,7 +221,7 @@ def test_it_goes_on_from_set_points_that_someone_else_chose():
 
 @pytest.mark.parametrize("revisit", [4, 96])
 def test_a_mode_is_tried_from_the_set_points_that_it_last_had(revisit):
-    """From where it was led the way back is more than one move long."""
+    """From where its other modes took it, the way back is more than one move long."""
     envs = DataCenterEnvs(1, weather="marine", start_day=15.0)
     controller = LinearMPC(envs.design, settings=LinearMPCSettings(revisit=revisit))
     observations, _ = envs.reset(seed=0)
@@ -233,7 +233,8 @@ def test_a_mode_is_tried_from_the_set_points_that_it_last_had(revisit):
     observations, *_ = envs.step(envs.actions.from_plant(told))
     assert told.economiser == EconomiserMode.FULL
     away = PlantActions(*(np.full(1, value) for value in (16.0, 0.9, 7.0, 1.0, 0)))
-    controller.track(away)
+    controller._told = PlantActions(*(value.copy() for value in away))
+    controller._held[:] = 0
     then = controller.act(seen(envs, observations))
     runs = {"last": told, "away": away, "then": then}
     supply, flow = (
