@@ -87,8 +87,12 @@ class GradientShares(Generic[Module]):
         whole = list(self._modules[0].parameters())
         for module, one in zip(self._modules[1:], begun, strict=False):
             for weights, share in zip(whole, module.parameters(), strict=True):
-                if share.grad is not None:
-                    weights.grad = share.grad if weights.grad is None else weights.grad + share.grad
+                if share.grad is None:
+                    continue
+                if weights.grad is None:
+                    weights.grad = share.grad
+                else:
+                    weights.grad.add_(share.grad)
             measured = measured + one.result()
         return measured
 

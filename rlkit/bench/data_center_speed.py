@@ -9,6 +9,7 @@ import numpy as np
 
 from rlkit.bench.resident_memory import resident_bytes
 from rlkit_envs.data_center.design import DataCenterDesign
+from rlkit_envs.data_center.elementwise import numbers_if_alone
 from rlkit_envs.data_center.environment import DataCenterEnvs
 from rlkit_envs.data_center.plant import initial_state, step
 from rlkit_envs.data_center.plant_state import OutdoorAir, PlantActions
@@ -71,6 +72,9 @@ def _plant(design: DataCenterDesign, batch: int) -> Callable[[], None]:
     air = np.ones(batch)
     outdoor = OutdoorAir(12.0 * air, 0.006 * air, 9.0 * air, 100_000.0 * air)
     state, utilisation = initial_state(design, batch), random.uniform(0.2, 0.9, batch)
+    # A site alone is computed in numbers, as the environments do.
+    state, actions, outdoor = (numbers_if_alone(each) for each in (state, actions, outdoor))
+    utilisation = utilisation[0] if batch == 1 else utilisation
 
     def advance() -> None:
         nonlocal state

@@ -149,6 +149,7 @@ def test_inlets_must_withstand_the_rise_that_the_week_has_seen():
     plain.reset(seed=0)
     strict = bursting_site(reward=charged | {"withstood_rise": 1.0})
     strict.reset(seed=0)
+    rewards, asked, info = np.zeros(2), np.zeros(2), {}
     for _ in range(3):
         _, rewards, *_ = plain.step(little_air)
         _, asked, *_, info = strict.step(little_air)
