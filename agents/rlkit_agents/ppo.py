@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -27,7 +26,6 @@ from torch import Tensor, nn
 
 from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.algorithm import check_finite
-from rlkit_agents.gradient_shares import GradientShares, useful_threads
 from rlkit_agents.memory import State
 from rlkit_agents.policy_losses import (
     approximate_kl,
@@ -52,7 +50,6 @@ MINIBATCH_METRICS = (
     "approximate_kl",
     "gradient_norm",
 )
-_OBJECTIVE, _DIVERGENCE = MINIBATCH_METRICS.index("loss"), MINIBATCH_METRICS.index("approximate_kl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +77,6 @@ class _Experience:
     returns: Tensor
     starts: Tensor
     """(time, num_envs) bool."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Minibatch:
-    """What the transitions of a minibatch have in common."""
-
-    size: int
-    """Valid transitions."""
-    advantages: Tensor
-    """(time * num_envs,), as the loss takes them; without meaning outside the minibatch."""
-    clip_range: float | None
 
 
 class PPO:
@@ -129,8 +115,6 @@ class PPO:
                 precision=config.precision,
             )
         self.policy = policy.to(self.device)
-        threads = useful_threads(self.device, config.network)
-        self._gradients = GradientShares(self.policy, threads)
         self.optimizer = (
             torch.optim.Adam(
                 self.policy.parameters(),
@@ -271,14 +255,12 @@ class PPO:
         clip_range = config.clip_range_at(self.steps)
         self.policy.train()
         measured: list[Tensor] = []
-        for items in self._minibatches():
-            batch = self._minibatch(experience, items, clip_range)
-            parts = np.array_split(items, min(self._gradients.threads, len(items)))
-            measures = self._gradients.backward(parts, partial(self._loss, experience, batch))
-            if config.target_kl is not None and measures[_DIVERGENCE] > 1.5 * config.target_kl:
+        for outputs, values, rows in self._minibatches(experience):
+            objective, measures = self._loss(experience, outputs, values, rows, clip_range)
+            if config.target_kl is not None and measures[-1] > 1.5 * config.target_kl:
                 break
-            gradient_norm = self._step(measures[_OBJECTIVE])
-            measured.append(torch.cat((measures, gradient_norm[None])))
+            gradient_norm = self._step(objective)
+            measured.append(torch.stack((*measures, gradient_norm)))
         if not measured:
             return {}
         means = torch.stack(measured).mean(0)
@@ -292,72 +274,62 @@ class PPO:
             "updates": float(self.updates),
         }
 
-    def _minibatches(self) -> Iterator[np.ndarray]:
-        """All epochs' minibatches: of every valid row once an epoch, in a random order; with memory
-        of every environment that has such rows, over the whole rollout."""
-        valid = self._rollout.valid
-        remembers = self.config.network.memory != "none"
-        items, transitions = (valid.any(0), len(valid)) if remembers else (valid, 1)
-        most = (self.config.minibatch_size or valid.size) // transitions
-        parts = math.ceil(np.count_nonzero(items) / most)
-        for _ in range(self.config.epochs if parts else 0):
-            shuffled = self._minibatch_random.permutation(np.flatnonzero(items))
-            yield from np.array_split(shuffled, parts)
-
-    def _minibatch(
-        self, experience: _Experience, items: np.ndarray, clip_range: float | None
-    ) -> _Minibatch:
-        """What its transitions have in common."""
-        if self.config.network.memory != "none":
-            items = np.flatnonzero(self._rollout.valid & np.isin(np.arange(self.num_envs), items))
-        advantages = experience.advantages
-        if self.config.standardise_advantages:
-            rows = torch.from_numpy(items).to(self.device)
-            advantages = torch.zeros_like(advantages)
-            advantages[rows] = standardised(experience.advantages[rows])
-        return _Minibatch(len(items), advantages, clip_range)
-
-    def _pass(
-        self, experience: _Experience, policy: ActorCriticPolicy, items: np.ndarray
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Pass a part of a minibatch through the network.
+    def _minibatches(self, experience: _Experience) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """All epochs' minibatches, each passed through the network as it is asked for.
 
         Gives the actions' outputs (batch, outputs), values (batch,), and which rows of the
         experience they belong to, (batch,) int64. Rows that are not valid are left out.
         """
-        chosen = torch.from_numpy(items).to(self.device)
+        for _ in range(self.config.epochs):
+            yield from self._pass(experience)
+
+    def _pass(self, experience: _Experience) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """One epoch's minibatches: every valid row once, in a random order."""
+        valid = self._rollout.valid
         if self.config.network.memory == "none":
-            return *policy(experience.observations.index_select(0, chosen)), chosen
-        valid = self._rollout.valid[:, items]
+            for rows in self._shuffled_parts(np.flatnonzero(valid), 1):
+                chosen = torch.from_numpy(rows).to(self.device)
+                observations = experience.observations.index_select(0, chosen)
+                yield *self.policy(observations), chosen
+            return
+        length, num_envs = valid.shape
         assert self._first_state is not None
-        observations = experience.observations.unflatten(0, self._rollout.valid.shape)
-        outputs, values, _ = policy.unroll(
-            observations.index_select(1, chosen),
-            tuple(part.index_select(0, chosen) for part in self._first_state),
-            experience.starts.index_select(1, chosen),
-        )
-        time, place = np.nonzero(valid)
-        inside = torch.from_numpy(time * len(items) + place).to(self.device)
-        rows = torch.from_numpy(time * self.num_envs + items[place]).to(self.device)
-        return outputs.flatten(0, 1)[inside], values.flatten()[inside], rows
+        observations = experience.observations.unflatten(0, (length, num_envs))
+        for envs in self._shuffled_parts(np.flatnonzero(valid.any(0)), length):
+            chosen = torch.from_numpy(envs).to(self.device)
+            outputs, values, _ = self.policy.unroll(
+                observations.index_select(1, chosen),
+                tuple(part.index_select(0, chosen) for part in self._first_state),
+                experience.starts.index_select(1, chosen),
+            )
+            time, place = np.nonzero(valid[:, envs])
+            inside = torch.from_numpy(time * len(envs) + place).to(self.device)
+            rows = torch.from_numpy(time * num_envs + envs[place]).to(self.device)
+            yield outputs.flatten(0, 1)[inside], values.flatten()[inside], rows
+
+    def _shuffled_parts(self, items: np.ndarray, transitions: int) -> list[np.ndarray]:
+        """Minibatches, nearly equal, of items that hold a number of transitions each."""
+        most = (self.config.minibatch_size or self._rollout.valid.size) // transitions
+        parts = math.ceil(len(items) / most)
+        return np.array_split(self._minibatch_random.permutation(items), parts) if parts else []
 
     def _loss(
         self,
         experience: _Experience,
-        batch: _Minibatch,
-        policy: ActorCriticPolicy,
-        items: np.ndarray,
-    ) -> tuple[Tensor, Tensor]:
-        """What a part of a minibatch adds to its loss, and to MINIBATCH_METRICS but for the last,
-        (metrics,), without gradient."""
+        outputs: Tensor,
+        values: Tensor,
+        rows: Tensor,
+        clip_range: float | None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The loss of a minibatch, and MINIBATCH_METRICS but for the last, without gradient."""
         config = self.config
-        outputs, values, rows = self._pass(experience, policy, items)
-        likelihood = policy.likelihood(outputs, experience.actions[rows])
+        likelihood = self.policy.likelihood(outputs, experience.actions[rows])
+        advantages = experience.advantages[rows]
+        if config.standardise_advantages:
+            advantages = standardised(advantages)
         log_ratios = likelihood.log_probs - experience.log_probs[rows]
         ratios = log_ratios.exp()
-        policy_loss = clipped_surrogate_loss(
-            ratios, batch.advantages[rows], batch.clip_range
-        ).mean()
+        policy_loss = clipped_surrogate_loss(ratios, advantages, clip_range).mean()
         value_loss = clipped_value_loss(
             values, experience.returns[rows], experience.values[rows], config.clip_value_range
         ).mean()
@@ -365,15 +337,16 @@ class PPO:
         objective = policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy
         with torch.no_grad():
             clipped = torch.zeros_like(objective)
-            if batch.clip_range is not None:
-                clipped = ((ratios - 1).abs() > batch.clip_range).float().mean()
+            if clip_range is not None:
+                clipped = ((ratios - 1).abs() > clip_range).float().mean()
             divergence = approximate_kl(log_ratios)
-        share = len(rows) / batch.size
         measures = (objective, policy_loss, value_loss, entropy, clipped, divergence)
-        return share * objective, share * torch.stack(measures).detach()
+        return objective, tuple(measure.detach() for measure in measures)
 
     def _step(self, objective: Tensor) -> Tensor:
-        """Move the weights against their gradient; returns its norm before it was clipped."""
+        """Take a gradient step; returns the norm of the gradient before it was clipped."""
+        self.optimizer.zero_grad()
+        objective.backward()
         parameters = list(self.policy.parameters())
         gradients = [weights.grad for weights in parameters if weights.grad is not None]
         gradient_norm = nn.utils.get_total_norm(gradients)

@@ -18,22 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from rlkit_agents.gradient_shares import GradientShares, useful_threads
 from rlkit_agents.losses import quantile_huber_loss
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.precision import Precision
-from rlkit_agents.q_learning import apply_gradients
+from rlkit_agents.q_learning import gradient_step
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_agents.returns import lambda_returns
 from rlkit_agents.rollout import Rollout
@@ -152,31 +149,6 @@ class _Decided:
     """That from which they were computed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """What one thread learns from: (transitions, ...), or with memory whole stretches of time."""
-
-    observations: Tensor
-    """(transitions, *observation shape), or (time, envs, *observation shape)."""
-    actions: Tensor
-    """(transitions,) int64, those that are valid."""
-    returns: Tensor
-    """(transitions,) their targets."""
-    state: State = None
-    """That before the first observations."""
-    starts: Tensor | None = None
-    """(time, envs) bool, where episodes begin."""
-    inside: Tensor | None = None
-    """(transitions,) int64, the places of those that are valid among (time * envs)."""
-
-    def outputs(self, policy: QPolicy) -> Tensor:
-        """(transitions, actions, atoms) of the valid ones."""
-        if self.inside is None:
-            return policy(self.observations)
-        outputs, _ = policy.unroll(self.observations, self.state, self.starts)
-        return outputs.flatten(0, 1)[self.inside]
-
-
 class PQN:
     """Learns a `QPolicy` from a stream of steps.
 
@@ -213,8 +185,6 @@ class PQN:
                 precision=config.precision,
             )
         self.policy = policy.to(self.device)
-        threads = useful_threads(self.device, config.network)
-        self._gradients = GradientShares(self.policy, threads)
         _check_divides(config, num_envs)
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True
@@ -324,24 +294,29 @@ class PQN:
     def _learn(self, targets: Tensor) -> dict[str, Tensor | float]:
         config = self.config
         learning_rate = config.learning_rate_at(self.steps)
-        minibatches = self._minibatches if self._first_state is None else self._unrolled_minibatches
+        observations = torch.from_numpy(self._rollout.observations).to(self.device)
+        passes = self._recurrent_passes if self._first_state is not None else self._passes
         self.policy.train()
         measured: list[Tensor] = []
         for _ in range(config.epochs):
-            for shares in minibatches(targets):
-                size = sum(len(share.actions) for share in shares)
-                measures = self._gradients.backward(shares, partial(self._loss, size))
-                gradient_norm = apply_gradients(
+            for outputs, actions, returns in passes(observations, targets):
+                index = actions[:, None, None].expand(-1, 1, outputs.shape[2])
+                taken = outputs.gather(1, index).squeeze(1)
+                objective, gradient_norm = gradient_step(
                     self.policy.network,
                     self.optimizer,
-                    measures[0],
+                    regression_loss(taken, returns, config.huber_kappa).mean(),
+                    l1=0.0,
+                    l2=0.0,
                     learning_rate=learning_rate,
                     max_gradient_norm=config.max_gradient_norm,
                     updates=self.updates,
                     steps=self.steps,
                 )
                 self.updates += 1
-                measured.append(torch.cat((measures, gradient_norm[None])))
+                values = taken.detach().mean(1)
+                error = (returns - values).abs().mean()
+                measured.append(torch.stack((objective, error, values.mean(), gradient_norm)))
         if not measured:
             return {}
         loss, error, q_mean, gradient_norm = torch.stack(measured).mean(0).unbind()
@@ -355,60 +330,50 @@ class PQN:
             "updates": float(self.updates),
         }
 
-    def _loss(self, size: int, policy: QPolicy, share: _Share) -> tuple[Tensor, Tensor]:
-        """What a share of a minibatch of `size` transitions adds to its loss; and, (3,), to its
-        loss, mean error and mean value, without gradient."""
-        outputs = share.outputs(policy)
-        index = share.actions[:, None, None].expand(-1, 1, outputs.shape[2])
-        taken = outputs.gather(1, index).squeeze(1)
-        loss = regression_loss(taken, share.returns, self.config.huber_kappa).sum() / size
-        values = taken.detach().mean(1)
-        error = (share.returns - values).abs().sum() / size
-        return loss, torch.stack((loss.detach(), error, values.sum() / size))
+    def _passes(
+        self, observations: Tensor, targets: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Once through the rollout, in random minibatches, each passed through the network.
 
-    def _minibatches(self, targets: Tensor) -> Iterator[list[_Share]]:
-        """Once through the rollout, in random minibatches, each in shares for the threads."""
-        config, rollout = self.config, self._rollout
-        pictures = torch.from_numpy(rollout.observations).to(self.device).flatten(0, 1)
-        returns = targets.flatten()
-        valid = np.flatnonzero(rollout.valid)
+        Gives outputs (batch, actions, atoms), the actions taken, and targets, both (batch,).
+        """
+        config = self.config
+        pictures, returns = observations.flatten(0, 1), targets.flatten()
+        valid = np.flatnonzero(self._rollout.valid)
         shuffled = self._minibatch_random.permutation(valid)
         for rows in np.array_split(shuffled, min(config.minibatches, len(valid)) or 1):
             if len(rows) == 0:
                 continue
             chosen = torch.from_numpy(rows).to(self.device)
             batch = pictures.index_select(0, chosen)
-            actions = rollout.actions.reshape(-1)[rows]
+            actions = self._rollout.actions.reshape(-1)[rows]
             mirror_shares(config.symmetries, self.updates, (batch,), actions)
-            parts = (batch, torch.from_numpy(actions).to(self.device), returns[chosen])
-            threads = min(self._gradients.threads, len(rows))
-            in_shares = (torch.tensor_split(part, threads) for part in parts)
-            yield [_Share(*share) for share in zip(*in_shares, strict=True)]
+            outputs = self.policy(batch)
+            yield outputs, torch.from_numpy(actions).to(self.device), returns[chosen]
 
-    def _unrolled_minibatches(self, targets: Tensor) -> Iterator[list[_Share]]:
-        """As `_minibatches`, each a random part of the environments over the whole rollout."""
+    def _recurrent_passes(
+        self, observations: Tensor, targets: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """As `_passes`, each minibatch a random part of the environments over the whole rollout."""
+        rollout = self._rollout
+        assert self._first_state is not None
+        starts = torch.from_numpy(rollout.starts).to(self.device)
         shuffled = self._minibatch_random.permutation(self.num_envs)
         for envs in shuffled.reshape(self.config.minibatches, -1):
-            envs = envs[self._rollout.valid[:, envs].any(0)]
-            if len(envs) > 0:
-                parts = np.array_split(envs, min(self._gradients.threads, len(envs)))
-                yield [self._unrolled_share(part, targets) for part in parts]
-
-    def _unrolled_share(self, envs: NDArray[np.int64], targets: Tensor) -> _Share:
-        """The whole rollout of some environments."""
-        rollout, device = self._rollout, self.device
-        assert self._first_state is not None
-        chosen = torch.from_numpy(envs).to(device)
-        time, place = np.nonzero(rollout.valid[:, envs])
-        rows = time * self.num_envs + envs[place]
-        return _Share(
-            torch.from_numpy(rollout.observations).to(device).index_select(1, chosen),
-            torch.from_numpy(rollout.actions.reshape(-1)[rows]).to(device),
-            targets.flatten()[torch.from_numpy(rows).to(device)],
-            tuple(part.index_select(0, chosen) for part in self._first_state),
-            torch.from_numpy(rollout.starts).to(device).index_select(1, chosen),
-            torch.from_numpy(time * len(envs) + place).to(device),
-        )
+            time, place = np.nonzero(rollout.valid[:, envs])
+            if len(time) == 0:
+                continue
+            chosen = torch.from_numpy(envs).to(self.device)
+            outputs, _ = self.policy.unroll(
+                observations.index_select(1, chosen),
+                tuple(part.index_select(0, chosen) for part in self._first_state),
+                starts.index_select(1, chosen),
+            )
+            inside = torch.from_numpy(time * len(envs) + place).to(self.device)
+            rows = time * self.num_envs + envs[place]
+            actions = torch.from_numpy(rollout.actions.reshape(-1)[rows]).to(self.device)
+            returns = targets.flatten()[torch.from_numpy(rows).to(self.device)]
+            yield outputs.flatten(0, 1)[inside], actions, returns
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as nested plain data, arrays and tensors.

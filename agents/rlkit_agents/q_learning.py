@@ -64,53 +64,25 @@ def gradient_step(
 ) -> tuple[Tensor, Tensor]:
     """Move the weights of `network` against the gradient of an objective (without dimension).
 
-    l1, l2: weights of the penalties that are added to it. For the rest see `apply_gradients`.
-    Returns the whole objective, and the norm of its gradient before it was clipped.
+    l1, l2: weights of the penalties that are added to it. updates, steps: gradient steps taken
+    before and environment steps observed, for an error's message.
+    Returns the whole objective, and the norm of its gradient before it was clipped. Raises
+    NonFiniteGradientError, before the weights change, where either is not finite.
     """
     parameters = list(network.parameters())
     if l1 or l2:
         objective = objective + l1 * losses.l1_penalty(parameters)
         objective = objective + l2 * losses.l2_penalty(parameters)
-    optimizer.zero_grad()
-    objective.backward()
-    objective = objective.detach()
-    gradient_norm = apply_gradients(
-        network,
-        optimizer,
-        objective,
-        learning_rate=learning_rate,
-        max_gradient_norm=max_gradient_norm,
-        updates=updates,
-        steps=steps,
-    )
-    return objective, gradient_norm
-
-
-def apply_gradients(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    objective: Tensor,
-    *,
-    learning_rate: float,
-    max_gradient_norm: float,
-    updates: int,
-    steps: int,
-) -> Tensor:
-    """Move the weights of `network` against the gradients that they hold, of an objective.
-
-    updates, steps: gradient steps taken before and environment steps observed, for an error's
-    message. Returns the norm of the gradients before they were clipped. Raises
-    NonFiniteGradientError, before the weights change, where that or the objective is not finite.
-    """
-    parameters = list(network.parameters())
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
+    optimizer.zero_grad()
+    objective.backward()
     gradients = [weights.grad for weights in parameters if weights.grad is not None]
     gradient_norm = nn.utils.get_total_norm(gradients)
     check_finite(network, objective, gradient_norm, updates, steps)
     nn.utils.clip_grads_with_norm_(parameters, max_gradient_norm, gradient_norm)
     optimizer.step()
-    return gradient_norm
+    return objective.detach(), gradient_norm
 
 
 class InTurn:

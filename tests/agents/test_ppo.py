@@ -207,14 +207,13 @@ def test_it_learns_when_a_rollout_is_full_from_the_act_that_follows():
 def spied(algorithm: PPO, monkeypatch: pytest.MonkeyPatch) -> list[list[list[float]]]:
     """The observations that each later pass through the network learns from, as they come."""
     seen: list[list[list[float]]] = []
-    real = algorithm._pass
+    learn = algorithm._loss
 
-    def noted(experience: Any, policy: Any, items: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        passed = real(experience, policy, items)
-        seen.append(experience.observations[passed[2]].flatten(1).tolist())
-        return passed
+    def loss(experience: Any, outputs: Any, values: Any, rows: Tensor, clip_range: Any) -> Any:
+        seen.append(experience.observations[rows].flatten(1).tolist())
+        return learn(experience, outputs, values, rows, clip_range)
 
-    monkeypatch.setattr(algorithm, "_pass", noted)
+    monkeypatch.setattr(algorithm, "_loss", loss)
     return seen
 
 
@@ -337,16 +336,15 @@ def test_memory_is_that_of_the_episode_across_rollouts(monkeypatch: pytest.Monke
     settings = config(network=LSTM, learning_rate=1e-30, epochs=1)
     algorithm = learner(settings)
     errors: list[float] = []
-    real = algorithm._pass
+    learn = algorithm._loss
 
-    def compared(experience: Any, policy: Any, items: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        outputs, values, rows = real(experience, policy, items)
-        log_probs = policy.likelihood(outputs, experience.actions[rows]).log_probs
+    def loss(experience: Any, outputs: Any, values: Tensor, rows: Tensor, *others: Any) -> Any:
+        log_probs = algorithm.policy.likelihood(outputs, experience.actions[rows]).log_probs
         for now, then in ((values, experience.values), (log_probs, experience.log_probs)):
             errors.append(float((now.detach() - then[rows]).abs().max()))
-        return outputs, values, rows
+        return learn(experience, outputs, values, rows, *others)
 
-    monkeypatch.setattr(algorithm, "_pass", compared)
+    monkeypatch.setattr(algorithm, "_loss", loss)
     metrics = feed(algorithm, random_steps(40, seed=2))
     assert len(errors) == 16
     assert max(errors) < 1e-5
@@ -414,9 +412,9 @@ def test_the_clip_range_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch):
     ranges: list[float] = []
     learn = algorithm._loss
 
-    def loss(experience: Any, batch: Any, policy: Any, items: np.ndarray) -> Any:
-        ranges.append(batch.clip_range)
-        return learn(experience, batch, policy, items)
+    def loss(*arguments: Any) -> Any:
+        ranges.append(arguments[-1])
+        return learn(*arguments)
 
     monkeypatch.setattr(algorithm, "_loss", loss)
     feed(algorithm, random_steps(26))

@@ -123,14 +123,13 @@ def learnt_by_us(config: PPOConfig, actions: gym.Space, monkeypatch: pytest.Monk
     algorithm = learner(config, actions)
     envs = SyncVectorEnv([partial(Lane, number, actions) for number in range(NUM_ENVS)])
     minibatches: list[np.ndarray] = []
-    real = algorithm._pass
+    learn = algorithm._loss
 
-    def noted(experience: Any, policy: Any, items: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        passed = real(experience, policy, items)
-        minibatches.append(passed[2].numpy())
-        return passed
+    def loss(experience: Any, outputs: Any, values: Any, rows: Tensor, clip_range: Any) -> Any:
+        minibatches.append(rows.numpy())
+        return learn(experience, outputs, values, rows, clip_range)
 
-    monkeypatch.setattr(algorithm, "_pass", noted)
+    monkeypatch.setattr(algorithm, "_loss", loss)
     before = {name: w.detach().clone() for name, w in algorithm.policy.named_parameters()}
     observations, _ = envs.reset()
     ended = np.zeros(NUM_ENVS, bool)
