@@ -13,6 +13,7 @@ from rlkit.evaluation import evaluate
 from rlkit.policies import find_policy, load_policy
 
 BOXERS = ("boxing", "boxing-recurrent")
+COOLERS = ("data-center", "data-center-recurrent")
 
 
 @pytest.mark.parametrize("recipe", BOXERS)
@@ -23,8 +24,11 @@ def test_the_shipped_policies_win_by_knock_out(recipe: str) -> None:
     assert evaluation.counts["knock_outs"] == [1.0] * 4
 
 
-def test_the_shipped_policy_cools_with_little_power_in_years_it_has_not_seen() -> None:
-    shipped = load_policy(find_policy("data-center"))
+@pytest.mark.parametrize("recipe", COOLERS)
+def test_the_shipped_policies_cool_with_little_power_in_years_they_have_not_seen(
+    recipe: str,
+) -> None:
+    shipped = load_policy(find_policy(recipe))
     assert isinstance(shipped.environment, GymnasiumEnvironment)
     unseen = {"weather_seed": UNSEEN_SEED, "load_seed": UNSEEN_SEED, "pairing": "in_turn"}
     days = {"episode_days": 2, "start_day": 100.0}
@@ -35,12 +39,12 @@ def test_the_shipped_policy_cools_with_little_power_in_years_it_has_not_seen() -
     # With 20 degC, no economiser and the other set points of a start it is 1.27 to 1.33.
     assert max(counts["pue"]) < 1.27
     assert np.mean(counts["pue"]) < 1.2
-    assert np.mean(counts["hours_outside_recommended"]) < 0.2
+    assert np.mean(counts["hours_outside_recommended"]) < 0.1
 
 
-@pytest.mark.parametrize("recipe", [*BOXERS, "data-center"])
+@pytest.mark.parametrize("recipe", [*BOXERS, *COOLERS])
 def test_headers_say_how_they_were_trained_and_name_no_path(recipe: str) -> None:
     header = load_policy(find_policy(recipe)).header
     assert header["provenance"]["recipe"] == recipe
-    assert header["provenance"]["steps"] > 1_000_000
+    assert header["provenance"]["steps"] >= 1_000_000
     assert not re.search(r'"[^"]*/(tmp|home|root|work)/', json.dumps(header))
