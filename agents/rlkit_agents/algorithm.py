@@ -60,6 +60,11 @@ class Algorithm(Protocol):
         ...
 
     @property
+    def evaluated_policy(self) -> Policy:
+        """What is evaluated, filmed and saved: `policy`, or one with an average of its weights."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         ...

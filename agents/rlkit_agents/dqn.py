@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from rlkit_agents import losses
+from rlkit_agents.averaging import WeightAverage
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.precision import Precision
 from rlkit_agents.q_learning import gradient_step, q_learning_loss, thread_beside
@@ -90,6 +91,10 @@ class DQNConfig:
     symmetries: tuple[Symmetry, ...] = ()
     """Mirrorings of the world that leave its rules unchanged; each is applied to an equal share of
     every batch, and an equal share stays as it is."""
+    average_decay: float = 0.0
+    """Of the running average of the weights that is evaluated and saved in place of the latest
+    weights (`averaging`), below 1; 0 takes the latest. 0.9999 averages over some 10,000 gradient
+    steps."""
     precision: Precision = "auto"
     """Number format of convolutions and dense layers."""
 
@@ -113,6 +118,8 @@ class DQNConfig:
             schedule = getattr(self, name)
             if not (0 <= schedule.start <= 1 and 0 <= schedule.end <= 1):
                 raise ValueError(f"{name} must stay within 0 and 1, got {schedule}")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be in (0, 1], got {self.discount}")
         if self.network.memory != "none":
@@ -200,6 +207,9 @@ class DQN:
         self.policy = policy.to(self.device)
         self.target = copy.deepcopy(self.policy).requires_grad_(False)
         self.target.eval_with_noise()
+        self._average = None
+        if config.average_decay > 0.0:
+            self._average = WeightAverage(self.policy, config.average_decay)
         self._beside = thread_beside("dqn", self.device, config.network)
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
@@ -242,6 +252,11 @@ class DQN:
         self._ahead: _Begun | None = None
         self._acted_on: np.ndarray | None = None
         self._actions: np.ndarray | None = None
+
+    @property
+    def evaluated_policy(self) -> QPolicy:
+        """As `Algorithm.evaluated_policy`."""
+        return self.policy if self._average is None else self._average.policy
 
     @property
     def epsilon(self) -> float:
@@ -384,6 +399,8 @@ class DQN:
             steps=self.steps,
         )
         self.updates += 1
+        if self._average is not None:
+            self._average.follow(self.policy, self.updates)
         if self.updates % config.target_update_every == 0:
             self.target.load_state_dict(self.policy.state_dict())
         if config.priority_exponent > 0:
@@ -438,6 +455,7 @@ class DQN:
         return {
             "policy": self.policy.state_dict(),
             "target": self.target.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.state_dict(),
             "random": self._random.bit_generator.state,
@@ -451,6 +469,8 @@ class DQN:
         """Go on where `state` was taken; the replay's rows are brought back apart from this."""
         self.policy.load_state_dict(state["policy"])
         self.target.load_state_dict(state["target"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.load_state_dict(state["replay"])
         self._random.bit_generator.state = state["random"]

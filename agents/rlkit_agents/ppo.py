@@ -160,6 +160,11 @@ class PPO:
         self.updates = 0
         """Gradient steps taken."""
 
+    @property
+    def evaluated_policy(self) -> ActorCriticPolicy:
+        """As `Algorithm.evaluated_policy`."""
+        return self.policy
+
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Draw actions from the policy.
 

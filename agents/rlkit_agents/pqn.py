@@ -214,6 +214,11 @@ class PQN:
         """Gradient steps taken."""
 
     @property
+    def evaluated_policy(self) -> QPolicy:
+        """As `Algorithm.evaluated_policy`."""
+        return self.policy
+
+    @property
     def epsilon(self) -> float:
         """The present share of random actions."""
         return self.config.epsilon.at(self.steps)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rlkit_agents.averaging import WeightAverage
 from rlkit_agents.memory import State
 from rlkit_agents.networks import unrolled_features
 from rlkit_agents.precision import autocast
@@ -90,6 +91,9 @@ class R2D2:
         self.policy = policy.to(self.device)
         self.target = copy.deepcopy(self.policy).requires_grad_(False)
         self.target.eval_with_noise()
+        self._average = None
+        if config.average_decay > 0.0:
+            self._average = WeightAverage(self.policy, config.average_decay)
         self._beside = thread_beside("r2d2", self.device, config.network)
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
@@ -133,6 +137,11 @@ class R2D2:
         self._state_before = self._state
         self._acted_on: np.ndarray | None = None
         self._actions: np.ndarray | None = None
+
+    @property
+    def evaluated_policy(self) -> QPolicy:
+        """As `Algorithm.evaluated_policy`."""
+        return self.policy if self._average is None else self._average.policy
 
     @property
     def epsilon(self) -> float:
@@ -230,6 +239,8 @@ class R2D2:
             steps=self.steps,
         )
         self.updates += 1
+        if self._average is not None:
+            self._average.follow(self.policy, self.updates)
         if self.updates % config.target_update_every == 0:
             self.target.load_state_dict(self.policy.state_dict())
         if config.priority_exponent > 0:
@@ -306,6 +317,7 @@ class R2D2:
         return {
             "policy": self.policy.state_dict(),
             "target": self.target.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.state_dict(),
             "random": self._random.bit_generator.state,
@@ -324,6 +336,8 @@ class R2D2:
         """
         self.policy.load_state_dict(state["policy"])
         self.target.load_state_dict(state["target"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.load_state_dict(state["replay"])
         self._random.bit_generator.state = state["random"]

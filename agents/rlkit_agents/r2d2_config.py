@@ -84,6 +84,10 @@ class R2D2Config:
     """Mirrorings of the world that leave its rules unchanged; each is applied to an equal share of
     every batch, and an equal share stays as it is. A mirrored sequence begins with a clear state:
     the stored one remembers an unmirrored world."""
+    average_decay: float = 0.0
+    """Of the running average of the weights that is evaluated and saved in place of the latest
+    weights (`averaging`), below 1; 0 takes the latest. 0.9999 averages over some 10,000 gradient
+    steps."""
     precision: Precision = "auto"
     """Number format of convolutions and dense layers; the memory computes in float32."""
 
@@ -119,6 +123,8 @@ class R2D2Config:
         for name in ("priority_exponent", "priority_max_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be in (0, 1], got {self.discount}")
         for name in ("burn_in", "n_step"):

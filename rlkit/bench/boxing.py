@@ -187,7 +187,7 @@ def _add_scores(
         timed = replace(recipe, minutes=minutes, steps=None)
         training = Training(timed, Run.create(timed, folder), [])
         training.learn()
-        policy, steps = training.algorithm.policy, training.steps
+        policy, steps = training.algorithm.evaluated_policy, training.steps
         del training  # its replay is the largest thing in memory
     rows["rlkit"]["score"] = score(policy, steps, protocol)
     seen = peer_protocol(protocol)

@@ -61,7 +61,7 @@ class Evaluating(Callback):
 
     def _evaluate(self, training: Training) -> None:
         training.check_weights()
-        policy = training.algorithm.policy
+        policy = training.algorithm.evaluated_policy
         try:
             evaluation = self._write(training, policy, training.recipe.evaluation.episodes)
         except EvaluationStopped:
@@ -74,7 +74,7 @@ class Evaluating(Callback):
 
     def _save(self, training: Training, name: str) -> None:
         save_policy(
-            training.algorithm.policy,
+            training.algorithm.evaluated_policy,
             training.run.policies / f"{name}.safetensors",
             training.recipe.environment,
             training.provenance(),

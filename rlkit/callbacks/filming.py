@@ -34,7 +34,7 @@ class Filming(Callback):
     def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
         every = training.recipe.evaluation.video_every
         if every and crossed(training, every):
-            self._film(training, training.algorithm.policy, f"policy-{training.steps}")
+            self._film(training, training.algorithm.evaluated_policy, f"policy-{training.steps}")
 
     def on_end(self, training: Training) -> None:
         best = training.run.policies / "best.safetensors"

@@ -117,6 +117,11 @@ class StableBaselines:
             main.register_step_post_hook(self._count_update)
 
     @property
+    def evaluated_policy(self) -> StableBaselinesPolicy:
+        """As `Algorithm.evaluated_policy`."""
+        return self.policy
+
+    @property
     def device(self) -> torch.device:
         return self.model.device
 

@@ -116,6 +116,7 @@ def assert_equal(left: Any, right: Any) -> None:
 
 
 KINDS = {
+    "averaged": config(average_decay=0.9),
     "uniform": config(),
     "prioritised": config(priority_exponent=0.5, head=HeadConfig("quantile", atoms=4)),
     "noisy": config(network=NOISY_MLP, epsilon=NEVER, priority_exponent=0.5),

@@ -131,6 +131,7 @@ def assert_equal(left: Any, right: Any) -> None:
 
 
 KINDS = {
+    "averaged": config(average_decay=0.9),
     "lstm": config(),
     "gru": config(network=GRU, head=HeadConfig("quantile", atoms=4), priority_exponent=0.0),
     "noisy": config(network=replace(LSTM, noisy=True, dueling=True), epsilon=NEVER, burn_in=0),
