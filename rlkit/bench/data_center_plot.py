@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -24,17 +23,18 @@ from rlkit.bench.svg_chart import (
     labels,
     path,
     rectangle,
-    round_ticks,
     text,
+    ticks_around,
     x_labels,
     x_lines,
     y_axis,
 )
 from rlkit_envs.data_center.energyplus.comparison import difference, hourly_means
 from rlkit_envs.data_center.weather import (
-    DAYS_PER_MONTH,
+    MONTHS,
     STEPS_PER_DAY,
     STEPS_PER_YEAR,
+    date_of_day,
     months_of_steps,
 )
 
@@ -49,10 +49,7 @@ _MARGIN = 0.05
 _FEW_HOURS = 1500
 """Up to so many, dots are larger."""
 _DAYS_PER_WEEK = 7
-_DAYS_PER_YEAR = 365
 _HOURS_PER_DAY = 24
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH_STARTS = tuple(accumulate(DAYS_PER_MONTH, initial=0))
 _GOAL_PERCENT = 5.0
 """Of a bias, half of what ASHRAE Guideline 14 asks of an hourly model."""
 
@@ -238,7 +235,7 @@ def _rows(span: ComparedSpan, weeks: tuple[Week, ...]) -> list[str]:
         drawn = [_week_of(span, row, week) for week in weeks]
         least = min(float(values.min()) for pair in drawn for values in pair)
         greatest = max(float(values.max()) for pair in drawn for values in pair)
-        ticks = round_ticks(least, greatest, 5)
+        ticks = ticks_around(least, greatest, 5)
         margin = _MARGIN * (ticks[-1] - ticks[0])
         for column, (week, (ours, theirs)) in enumerate(zip(weeks, drawn, strict=True)):
             panel = Panel(
@@ -261,7 +258,7 @@ def _rows(span: ComparedSpan, weeks: tuple[Week, ...]) -> list[str]:
                 frame(panel),
             ]
             if number == len(_ROWS) - 1:
-                names = [_date(span.first_day + week.first + day) for day in days]
+                names = [date_of_day(span.first_day + week.first + day) for day in days]
                 parts += x_labels(panel, [day + 0.5 for day in days], names)
     return parts
 
@@ -271,7 +268,7 @@ def _every_hour(span: ComparedSpan, panel: Panel) -> list[str]:
     ours, theirs = (
         1e-3 * hourly_means(values["chiller_power"]) for values in (span.ours, span.theirs)
     )
-    ticks = round_ticks(0.0, float(max(ours.max(), theirs.max())), 6)
+    ticks = ticks_around(0.0, float(max(ours.max(), theirs.max())), 6)
     ends = ticks[0], ticks[-1]
     panel = panel._replace(x_range=ends, y_range=ends)
     corners = np.array(ends)
@@ -294,7 +291,7 @@ def _biases(span: ComparedSpan, panel: Panel) -> list[str]:
     biases = {label: monthly_bias_percent(span, name) for label, name in _BIASED.items()}
     values = [value for of_months in biases.values() for value in of_months.values()]
     least, greatest = min((*values, -_GOAL_PERCENT)), max((*values, _GOAL_PERCENT))
-    ticks = round_ticks(least, greatest, 7)
+    ticks = ticks_around(least, greatest, 7)
     panel = panel._replace(y_range=(ticks[0], ticks[-1]))
     top, zero, bottom = (panel.y(value) for value in (_GOAL_PERCENT, 0.0, -_GOAL_PERCENT))
     parts = [
@@ -316,7 +313,7 @@ def _biases(span: ComparedSpan, panel: Panel) -> list[str]:
             text(at + 16, panel.top - 10, label, "small"),
         ]
     parts.append(text(panel.right - 6, bottom - 7, f"within {_GOAL_PERCENT:g} %", "small end"))
-    return [*parts, frame(panel), *x_labels(panel, range(12), _MONTHS)]
+    return [*parts, frame(panel), *x_labels(panel, range(12), MONTHS)]
 
 
 def _week_of(span: ComparedSpan, row: _Row, week: Week) -> tuple[Array, Array]:
@@ -344,12 +341,9 @@ def _steps(week: Week) -> slice:
     return slice(week.first * STEPS_PER_DAY, (week.first + week.days) * STEPS_PER_DAY)
 
 
-def _date(day: int) -> str:
-    """Day and month, such as "14 Jul", of a day of the year, which may be the next one."""
-    day %= _DAYS_PER_YEAR
-    month = max(month for month in range(12) if _MONTH_STARTS[month] <= day)
-    return f"{day - _MONTH_STARTS[month] + 1} {_MONTHS[month]}"
-
-
 def _dates(first: int, days: int) -> str:
-    return _date(first) if days == 1 else f"{_date(first)} to {_date(first + days - 1)}"
+    return (
+        date_of_day(first)
+        if days == 1
+        else f"{date_of_day(first)} to {date_of_day(first + days - 1)}"
+    )

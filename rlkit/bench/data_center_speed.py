@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import cycle
 
 import numpy as np
 
@@ -30,8 +31,9 @@ def steps_per_second(design: DataCenterDesign, seconds: float) -> dict[str, floa
     return {
         "plant_1": _rate(_plant(design, 1), seconds),
         f"plant_{BATCH}": BATCH * _rate(_plant(design, BATCH), seconds),
-        "single_environment": _rate(_single_environment(design), seconds),
-        f"environment_{BATCH}": BATCH * _rate(_environments(design), seconds),
+        "single_environment": _rate(_acted_on(DataCenterEnv(site=design)), seconds),
+        f"environment_{BATCH}": BATCH
+        * _rate(_acted_on(DataCenterEnvs(BATCH, site=design)), seconds),
     }
 
 
@@ -40,13 +42,13 @@ def memory_growth_bytes(design: DataCenterDesign, steps: int) -> int | None:
 
     Counted in steps of sites. None where the system does not tell.
     """
-    advance = _environments(design)
-    before: int | None = None
-    for _ in range(2):
-        before = resident_bytes()
+    advance = _acted_on(DataCenterEnvs(BATCH, site=design))
+    sizes = []
+    for _ in ("to warm up", "to measure"):
         for _ in range(steps // BATCH):
             advance()
-    after = resident_bytes()
+        sizes.append(resident_bytes())
+    before, after = sizes
     return None if before is None or after is None else after - before
 
 
@@ -83,33 +85,16 @@ def _plant(design: DataCenterDesign, batch: int) -> Callable[[], None]:
     return advance
 
 
-def _environments(design: DataCenterDesign) -> Callable[[], None]:
-    envs = DataCenterEnvs(BATCH, site=design)
-    envs.reset(seed=0)
-    envs.action_space.seed(0)
-    actions = [envs.action_space.sample() for _ in range(_KINDS_OF_ACTIONS)]
-    taken = 0
-
-    def advance() -> None:
-        nonlocal taken
-        envs.step(actions[taken % _KINDS_OF_ACTIONS])
-        taken += 1
-
-    return advance
-
-
-def _single_environment(design: DataCenterDesign) -> Callable[[], None]:
-    env = DataCenterEnv(site=design)
+def _acted_on(env: DataCenterEnv | DataCenterEnvs) -> Callable[[], None]:
+    """A step of one site, or of a batch of them, by random actions."""
     env.reset(seed=0)
     env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(_KINDS_OF_ACTIONS)]
-    taken = 0
+    actions = cycle([env.action_space.sample() for _ in range(_KINDS_OF_ACTIONS)])
+    alone = isinstance(env, DataCenterEnv)  # a batch begins its next episodes by itself
 
     def advance() -> None:
-        nonlocal taken
-        _, _, _, truncated, _ = env.step(actions[taken % _KINDS_OF_ACTIONS])
-        if truncated:
+        truncated = env.step(next(actions))[3]
+        if alone and truncated:
             env.reset()
-        taken += 1
 
     return advance

@@ -51,7 +51,7 @@ class Panel(NamedTuple):
         return self.bottom - self.height * (value - low) / (high - low)
 
 
-def round_ticks(lowest: float, highest: float, most: int) -> list[float]:
+def ticks_around(lowest: float, highest: float, most: int) -> list[float]:
     """At most `most` (3 or more) multiples of 1, 2 or 5 times a power of ten around the range.
 
     The first is at or below `lowest` and the last at or above `highest`; a single value begins an

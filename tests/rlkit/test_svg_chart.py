@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlkit.bench import svg_chart
-from rlkit.bench.svg_chart import Panel, labels, round_ticks
+from rlkit.bench.svg_chart import Panel, labels, ticks_around
 
 # 100 wide and 50 high; 0..10 across, -1..1 upwards.
 PANEL = Panel(20.0, 30.0, 100.0, 50.0, (0.0, 10.0), (-1.0, 1.0))
@@ -26,7 +26,7 @@ PANEL = Panel(20.0, 30.0, 100.0, 50.0, (0.0, 10.0), (-1.0, 1.0))
     ],
 )
 def test_ticks_are_round(lowest, highest, most, ticks):
-    assert round_ticks(lowest, highest, most) == pytest.approx(ticks)
+    assert ticks_around(lowest, highest, most) == pytest.approx(ticks)
 
 
 @given(
@@ -35,7 +35,7 @@ def test_ticks_are_round(lowest, highest, most, ticks):
     st.integers(3, 12),
 )
 def test_ticks_enclose_the_range_closely(lowest, span, most):
-    ticks = round_ticks(lowest, lowest + span, most)
+    ticks = ticks_around(lowest, lowest + span, most)
     assert 2 <= len(ticks) <= most
     step = ticks[1] - ticks[0]
     np.testing.assert_allclose(np.diff(ticks), step, rtol=1e-6)
@@ -48,7 +48,7 @@ def test_ticks_enclose_the_range_closely(lowest, span, most):
 @pytest.mark.parametrize(("lowest", "highest"), [(1.0, 0.0), (math.nan, 1.0), (0.0, math.inf)])
 def test_ranges_without_ticks_are_refused(lowest, highest):
     with pytest.raises(ValueError, match="ticks need a finite range"):
-        round_ticks(lowest, highest, 5)
+        ticks_around(lowest, highest, 5)
 
 
 def test_labels_have_the_digits_that_they_need():

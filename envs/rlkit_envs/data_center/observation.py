@@ -73,6 +73,9 @@ class ObservationModel:
         self.instruments = (*plant, *OUTDOOR_SENSORS)
         """Sensors that can break, be late, and be noisy."""
         self.measured_names = tuple(s.name for s in (*self.instruments, *HIDDEN))
+        self._economiser_row = (
+            self.measured_names.index(ECONOMISER_SENSOR) if design.has_economiser else None
+        )
         varies = len(cost_per_kwh) > 1
         mean_cost = float(cost_per_kwh.mean())
         self.sensors = (
@@ -112,9 +115,9 @@ class ObservationModel:
 
     def economiser_changed(self, measured: Array, reading: Reading) -> Quantity:
         """(num_envs,) bool, whether its mode is another than when `measured` was; 0 without one."""
-        if ECONOMISER_SENSOR not in self.measured_names:
+        if self._economiser_row is None:
             return 0.0
-        return measured[self.measured_names.index(ECONOMISER_SENSOR)] != reading.economiser
+        return measured[self._economiser_row] != reading.economiser
 
     def look_outside(
         self, measured: Array, dry_bulb_degc: Quantity, wet_bulb_degc: Quantity

@@ -23,7 +23,7 @@ from rlkit_envs.data_center.weather import (
     DAYS_PER_MONTH,
     STEPS_PER_DAY,
     STEPS_PER_HOUR,
-    STEPS_PER_YEAR,
+    date_of_day,
 )
 
 Picture = NDArray[np.uint8]
@@ -55,7 +55,6 @@ _PITCH = 14.5
 """Of lines in a legend."""
 _TICKS_APART, _MOST_TICKS = 17, 7
 _MOST_TIMES = 12
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,9 @@ def with_numbers(canvas: Picture, sheet: Sheet, recording: Recording) -> Picture
     draw = ImageDraw.Draw(image)
     age, counts = recording.age, recording.counts
     time = sheet.caption.start_step + age
-    draw.text((_LEGEND, 24), f"{_date(time)}, {_clock(time)}", INK, _HEADING, "lm")
+    draw.text(
+        (_LEGEND, 24), f"{date_of_day(time // STEPS_PER_DAY)}, {_clock(time)}", INK, _HEADING, "lm"
+    )
     day = min(age, recording.steps - 1) // STEPS_PER_DAY + 1
     text = f"day {day} of {recording.steps // STEPS_PER_DAY}"
     draw.text((_LEGEND_END, 24), text, _DIM, _MEDIUM, "rm")
@@ -169,12 +170,12 @@ def times(start_step: int, steps: int) -> Iterator[tuple[int, str]]:
         for day in accumulate(DAYS_PER_MONTH * 2, initial=0):
             step = day * STEPS_PER_DAY - start_step
             if 0 <= step <= steps:
-                yield step, _date(start_step + step)
+                yield step, date_of_day((start_step + step) // STEPS_PER_DAY)
         return
     apart *= STEPS_PER_HOUR
     for step in range(-start_step % apart, steps + 1, apart):
         time = start_step + step
-        yield step, _clock(time) if time % STEPS_PER_DAY else _date(time)
+        yield step, _clock(time) if time % STEPS_PER_DAY else date_of_day(time // STEPS_PER_DAY)
 
 
 def _draw_axis(
@@ -285,14 +286,6 @@ def _fitted(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.Im
     while text and font.getlength(f"{text}\u2026") > width:
         text = text[:-1]
     return f"{text}\u2026"
-
-
-def _date(step: int) -> str:
-    """Of a step of the year, which may lie in the next."""
-    day = step % STEPS_PER_YEAR // STEPS_PER_DAY
-    starts = [0, *accumulate(DAYS_PER_MONTH)]
-    month = max(number for number in range(12) if starts[number] <= day)
-    return f"{day - starts[month] + 1} {_MONTHS[month]}"
 
 
 def _clock(step: int) -> str:

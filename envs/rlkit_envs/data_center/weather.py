@@ -7,6 +7,7 @@ makes years up. Here stands what any year must be, and how hourly values become 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,7 @@ STEPS_PER_YEAR = 105_120
 """Steps in the 365 days of a year. Leap days do not exist here."""
 HOURS_PER_YEAR = 8760
 DAYS_PER_MONTH = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 DRY_BULB_RANGE_DEGC = (-70.0, 60.0)
 """Colder or hotter air has not been measured where data centres stand."""
@@ -154,6 +156,14 @@ def interpolate_hours(hourly: Array) -> Array:
 def months_of_steps() -> NDArray[np.int64]:
     """(STEPS_PER_YEAR,) month of every step, 0 for January."""
     return np.repeat(np.arange(12), np.array(DAYS_PER_MONTH) * STEPS_PER_DAY)
+
+
+def date_of_day(day: int) -> str:
+    """Day and month, such as "14 Jul", of a day counted from 0 for 1 January, in any year."""
+    day %= STEPS_PER_YEAR // STEPS_PER_DAY
+    starts = [0, *accumulate(DAYS_PER_MONTH)]
+    month = max(number for number in range(12) if starts[number] <= day)
+    return f"{day - starts[month] + 1} {MONTHS[month]}"
 
 
 def check_site(latitude_deg: float, longitude_deg: float, elevation_m: float) -> None:
