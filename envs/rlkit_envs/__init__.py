@@ -21,3 +21,8 @@ gymnasium.register(
     entry_point="rlkit_envs.data_center.single_environment:DataCenterEnv",
     vector_entry_point="rlkit_envs.data_center.environment:DataCenterEnvs",
 )
+gymnasium.register(
+    "rlkit/BinPicking-v0",
+    entry_point="rlkit_envs.bin_picking.single_environment:BinPickingEnv",
+    vector_entry_point="rlkit_envs.bin_picking.environment:BinPickingEnvs",
+)

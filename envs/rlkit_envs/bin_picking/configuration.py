@@ -1,0 +1,96 @@
+"""What a user may set about bins and their pictures; the rest is up to the tier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rlkit_envs.bin_picking.controller import MotionConfig
+from rlkit_envs.bin_picking.scene import ToolConfig
+from rlkit_envs.bin_picking.sensor import CameraConfig
+from rlkit_envs.bin_picking.tiers import Tier, find_tier
+
+
+@dataclass(frozen=True)
+class BinPickingConfig:
+    """Everything about the environment; None leaves a number to the tier."""
+
+    tier: str = "mixed"
+    """Which of `tiers.TIERS`."""
+    shapes: Literal["training", "held_out"] = "training"
+    """The tier's own kinds of parts, or kinds that no training sees."""
+    parts: int | None = None
+    """In a full bin."""
+    bin_side_m: float = 0.2
+    """Inside of the square bin."""
+    force_n: float | None = None
+    """The magnet's pull on a thick plate."""
+    pixels: int = 64
+    """Rows and columns of the picture."""
+    normals: bool = False
+    """Three more channels: the surface's normal."""
+    colour: bool = False
+    """Three more channels: the surface's colour, from 0 to 1."""
+    noise_m: float | None = None
+    """Standard deviation of a height in the picture."""
+    drop_out: float | None = None
+    """Share of pixels without a height."""
+    leans: int = 0
+    """Directions in which the tool may lean besides standing upright."""
+    lean_deg: float = 15.0
+    """How far it then leans, above 0 and below 45."""
+    failure_radius_m: float = 0.010
+    """Around a failure, what the last channel marks; 0 leaves that channel empty."""
+    shake_after: int = 2
+    """Failures in a row after which the bin is shaken, as cells do that cannot go on; 0 never."""
+    failures_in_a_row: int = 5
+    """After which an episode is truncated."""
+    tool: ToolConfig = field(default_factory=ToolConfig)
+    """The magnet's mechanics."""
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    """How the tool moves."""
+
+    def __post_init__(self) -> None:
+        self.camera(find_tier(self.tier))
+        if self.shapes not in ("training", "held_out"):
+            raise ValueError(f"shapes must be 'training' or 'held_out', not {self.shapes!r}")
+        if self.parts is not None and self.parts < 1:
+            raise ValueError(f"a bin needs at least one part, got parts={self.parts}")
+        if self.force_n is not None and not self.force_n > 0:
+            raise ValueError(f"force_n must be above 0, got {self.force_n}")
+        if self.bin_side_m <= 2 * self.tool.face_radius_m:
+            raise ValueError(
+                f"a bin of {1e3 * self.bin_side_m:g} mm is too small for a tool of "
+                f"{2e3 * self.tool.face_radius_m:g} mm"
+            )
+        if self.leans < 0:
+            raise ValueError(f"leans must not be negative, got {self.leans}")
+        if not 0 < self.lean_deg < 45:
+            raise ValueError(f"lean_deg must be above 0 and below 45, got {self.lean_deg}")
+        if not self.failure_radius_m >= 0:
+            raise ValueError(f"failure_radius_m must be at least 0, got {self.failure_radius_m}")
+        if self.shake_after < 0:
+            raise ValueError(f"shake_after must not be negative, got {self.shake_after}")
+        if self.failures_in_a_row < 1:
+            raise ValueError(f"failures_in_a_row must be at least 1, got {self.failures_in_a_row}")
+
+    def camera(self, tier: Tier) -> CameraConfig:
+        """The camera, which sees the bin and 12 mm around it."""
+        return CameraConfig(
+            pixels=self.pixels,
+            field_m=self.bin_side_m + 0.024,
+            normals=self.normals,
+            colour=self.colour,
+            noise_m=tier.noise_m if self.noise_m is None else self.noise_m,
+            drop_out=tier.drop_out if self.drop_out is None else self.drop_out,
+        )
+
+    @property
+    def channels(self) -> int:
+        """Of an observation: height, what is asked for, and marks around recent failures."""
+        return 2 + 3 * self.normals + 3 * self.colour
+
+    @property
+    def actions(self) -> int:
+        """Pixels, times the ways in which the tool may stand."""
+        return (1 + self.leans) * self.pixels**2

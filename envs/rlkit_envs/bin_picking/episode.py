@@ -1,0 +1,297 @@
+"""One bin through its episodes: filled, looked at, picked from until it is empty.
+
+Everything that is drawn at random in an episode follows from the bin's seed and the episode's
+number, and what happens in an attempt from where the parts lie. So a bin's state is small, and
+whoever has it can go on from there, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit_envs.bin_picking.configuration import BinPickingConfig
+from rlkit_envs.bin_picking.controller import Attempt, Controller, OnMoment, Outcome
+from rlkit_envs.bin_picking.failure_memory import FailureMemory
+from rlkit_envs.bin_picking.magnet import Magnet, MagnetConfig
+from rlkit_envs.bin_picking.parts import DISTRACTORS, Part, draw_part
+from rlkit_envs.bin_picking.scene import Array, BinConfig, Scene, UnstablePhysicsError
+from rlkit_envs.bin_picking.sensor import Camera, Picture
+from rlkit_envs.bin_picking.tiers import Range, find_tier
+
+OUTCOMES = tuple(Outcome)
+"""In the order of the numbers that stand for them."""
+STEEL_COLOUR, MARBLE_COLOUR, BIN_COLOUR = (0.45, 0.47, 0.5), (0.85, 0.87, 0.9), (0.2, 0.3, 0.45)
+
+_POUR_S, _SHAKE_S, _FILL_S = 0.5, 1.0, 4.0
+_RESHAKE_S, _SHAKE_CYCLE_S = 0.5, 2.0
+_REFILLS = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an attempt in an episode."""
+
+    attempt: Attempt
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+class PickingBin:
+    """A bin whose episodes follow from `seed` (any number of integers)."""
+
+    def __init__(self, config: BinPickingConfig, seed: tuple[int, ...]) -> None:
+        self.config = config
+        self.tier = find_tier(config.tier)
+        self.seed = seed
+        self.camera = Camera(config.camera(self.tier))
+        self.points_m = self.camera.config.points()
+        self.memory = FailureMemory(self.points_m, config.failure_radius_m)
+        self.leans = _leans(config)
+        self.episode = -1
+        """Number of the present one."""
+        self.attempts = 0
+        """Made in the present episode."""
+        self.failures_in_a_row = 0
+        self.counts: dict[str, float] = {}
+
+    # Episodes
+
+    def begin(self) -> None:
+        """Start the next episode with a full bin."""
+        self.episode += 1
+        self.attempts = self.failures_in_a_row = 0
+        self.counts = dict.fromkeys((outcome.value for outcome in OUTCOMES), 0.0)
+        self.counts["cycle_s"] = 0.0
+        self._build()
+        self._fill()
+        self.memory.clear()
+        self._look()
+
+    def _random(self, purpose: int, number: int = 0) -> np.random.Generator:
+        return np.random.default_rng([*self.seed, self.episode, purpose, number])
+
+    def _build(self) -> None:
+        """Draw the parts and the physics of the present episode."""
+        config, tier, random = self.config, self.tier, self._random(0)
+
+        def within(limits: Range) -> float:
+            return float(random.uniform(*limits))
+
+        count = int(random.integers(tier.parts[0], tier.parts[1], endpoint=True))
+        if config.parts is not None:
+            count = config.parts
+        shares = tier.kinds if config.shapes == "training" else tier.held_out()
+        friction = within(tier.friction)
+        kinds = random.choice(list(shares), count, p=np.array(list(shares.values())))
+        if all(kind in DISTRACTORS for kind in kinds):
+            kinds[0] = next(kind for kind in shares if kind not in DISTRACTORS)
+        self.parts: list[Part] = []
+        for kind in kinds:
+            part = draw_part(str(kind), random, scale=within(tier.scale))
+            x, y, z = random.uniform(-1.0, 1.0, 3) * tier.mass_offset
+            self.parts.append(
+                replace(
+                    part,
+                    density_kg_per_m3=part.density_kg_per_m3 * within(tier.density),
+                    friction=friction,
+                    mass_offset=(float(x), float(y), float(z)),
+                )
+            )
+        leaning = random.uniform(-1.0, 1.0, 2) * tier.bin_tilt_deg
+        bin_ = BinConfig(
+            side_m=config.bin_side_m,
+            wall_height_m=tier.wall_height_m,
+            friction=friction,
+            ferrous=tier.ferrous_walls,
+            tilt_deg=(float(leaning[0]), float(leaning[1])),
+        )
+        force = within(tier.force_n) if config.force_n is None else config.force_n
+        magnet = MagnetConfig(force_n=force, gap_m=within(tier.gap_m))
+        offset = random.uniform(-1.0, 1.0, 2) * tier.camera_offset_m
+        self.camera_offset_m = (float(offset[0]), float(offset[1]))
+        self.scene = Scene(self.parts, bin_, config.tool)
+        self.controller = Controller(self.scene, Magnet(self.scene, magnet), config.motion)
+        self.ferrous = np.array([part.ferrous for part in self.parts])
+
+    def _fill(self) -> None:
+        """Pour the parts in and let them settle; what bounces out is thrown in again."""
+        scene, random, count = self.scene, self._random(1), len(self.parts)
+        poses = self._above(count, random)
+        present = np.ones(count, bool)
+        for _ in range(_REFILLS):
+            scene.place(poses, present)
+            scene.settle(_POUR_S)
+            scene.shake(_SHAKE_S)
+            scene.settle(_FILL_S)
+            poses = scene.poses()
+            scene.place(poses, present)
+            out = scene.outside()
+            if not out.any():
+                return
+            poses[out] = self._above(int(out.sum()), random)
+        scene.place(poses, present & ~out)  # a bin too small for its parts holds fewer
+
+    def _above(self, count: int, random: np.random.Generator) -> Array:
+        """(count, 7) poses above the bin, turned at random, in layers where no two parts touch."""
+        room = 2.05 * float(self.scene.reach_m.max())
+        a_row = max(1, int(self.config.bin_side_m / room))
+        layers = -(-count // a_row**2)
+        cells = random.permutation(layers * a_row**2)[:count]
+        layer, cell = np.divmod(cells, a_row**2)
+        poses = np.zeros((count, 7))
+        poses[:, :2] = (np.column_stack(np.divmod(cell, a_row)) - (a_row - 1) / 2) * room
+        poses[:, 2] = self.tier.wall_height_m / 2 + (layer + 1) * room
+        turns = random.normal(size=(count, 4))
+        poses[:, 3:] = turns / np.linalg.norm(turns, axis=1, keepdims=True)
+        return poses
+
+    # Looking
+
+    def _look(self) -> None:
+        self.picture: Picture = self.camera.look(self.scene, self.camera_offset_m)
+        self.memory.look(self.picture.height_m)
+        seen = self.camera.look_badly(self.picture.height_m, self._random(2, self.attempts))
+        channels = [1e3 * seen[None]]
+        if self.config.normals:
+            channels.append(np.moveaxis(self.picture.normals, -1, 0))
+        if self.config.colour:
+            channels.append(np.moveaxis(self._colours(), -1, 0))
+        channels.append(self.memory.mask()[None])
+        self.observation: NDArray[np.float32] = np.concatenate(channels).astype(np.float32)
+        """(channels, pixels, pixels): heights in mm, what was asked for, marks around failures."""
+
+    def _colours(self) -> Array:
+        colours = np.array(
+            [STEEL_COLOUR if part.ferrous else MARBLE_COLOUR for part in self.parts] + [BIN_COLOUR]
+        )
+        return colours[self.picture.part]
+
+    # Picking
+
+    def attempt(self, action: int, on_moment: OnMoment = lambda: None) -> Result:
+        """Try to pick; see `BinPickingEnvs` for what actions mean."""
+        scene, config = self.scene, self.config
+        lean, pixel = divmod(action, config.pixels**2)
+        before = (scene.poses(), scene.present)
+        self.attempts += 1
+        try:
+            done = self.controller.attempt(
+                self.points_m.reshape(-1, 2)[pixel], self.leans[lean], on_moment
+            )
+            success = done.outcome is Outcome.OK
+            self.failures_in_a_row = 0 if success else self.failures_in_a_row + 1
+            scene.place(scene.poses(), scene.present & ~done.out)
+            if (
+                config.shake_after
+                and self.failures_in_a_row % config.shake_after == 0
+                and not success
+            ):
+                done = self._shake(done)
+        except UnstablePhysicsError:
+            scene.place(*before)
+            self.counts[Outcome.UNSTABLE.value] += 1
+            return Result(Attempt.nothing(len(self.parts)), 0.0, False, True)
+        self.counts[done.outcome.value] += 1
+        self.counts["cycle_s"] += done.cycle_s
+        if not success:
+            height = self.camera.look(scene, self.camera_offset_m).height_m
+            self.memory.add(pixel, height)
+        self._look()
+        cleared = not (scene.present & self.ferrous).any()
+        tired = self.failures_in_a_row >= config.failures_in_a_row or self.attempts >= 2 * len(
+            self.parts
+        )
+        return Result(done, float(success), cleared, tired and not cleared)
+
+    def _shake(self, done: Attempt) -> Attempt:
+        """Shake the bin after an attempt, which then took longer."""
+        scene = self.scene
+        scene.shake(_RESHAKE_S)
+        scene.settle(_FILL_S)
+        seconds = scene.data.time
+        jumped = scene.outside()
+        scene.place(scene.poses(), scene.present & ~jumped)
+        return replace(
+            done,
+            out=done.out | jumped,
+            simulated_s=done.simulated_s + seconds,
+            cycle_s=done.cycle_s + _SHAKE_CYCLE_S,
+        )
+
+    def try_out(self, action: int) -> Attempt:
+        """What would come of an attempt; the bin stays as it is."""
+        state = self.state()
+        result = self.attempt(action)
+        self.set_state(state)
+        return result.attempt
+
+    def episode_counts(self) -> dict[str, float]:
+        """What the environment counts, up to now in this episode."""
+        ok, hours = self.counts[Outcome.OK.value], self.counts["cycle_s"] / 3600.0
+        left = self.scene.present
+        return {
+            "success": ok / max(1, self.attempts),
+            "cleared": float(not (left & self.ferrous).any()),
+            "parts_left": float(left.sum()),
+            "picks_per_hour": ok / hours if hours > 0 else 0.0,
+            **{outcome.value: self.counts[outcome.value] for outcome in OUTCOMES},
+        }
+
+    # State
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that the future depends on, for `set_state`."""
+        pixels = [pixel for pixel, _ in self.memory.failures]
+        return {
+            "seed": np.array(self.seed, np.int64),
+            "episode": np.array(self.episode),
+            "attempts": np.array(self.attempts),
+            "failures_in_a_row": np.array(self.failures_in_a_row),
+            "counts": np.array(list(self.counts.values())),
+            "poses": self.scene.poses(),
+            "present": self.scene.present.copy(),
+            "failed_pixels": np.array(pixels, np.int64),
+            "failed_heights_m": np.concatenate(
+                [np.zeros(0), *(heights for _, heights in self.memory.failures)]
+            ),
+            "observation": self.observation,
+        }
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from where `state` was taken, in a bin of the same configuration."""
+        seed, episode = tuple(int(part) for part in state["seed"]), int(state["episode"])
+        if (seed, episode) != (self.seed, self.episode):
+            self.seed, self.episode = seed, episode
+            self._build()
+            names = (*(outcome.value for outcome in OUTCOMES), "cycle_s")
+            self.counts = dict.fromkeys(names, 0.0)
+        self.counts = dict(zip(self.counts, state["counts"].tolist(), strict=True))
+        self.attempts = int(state["attempts"])
+        self.failures_in_a_row = int(state["failures_in_a_row"])
+        self.scene.place(state["poses"], state["present"])
+        self.memory.clear()
+        heights, start = state["failed_heights_m"], 0
+        for pixel in state["failed_pixels"]:
+            near = self.memory.near(int(pixel))
+            self.memory.failures.append((int(pixel), heights[start : start + near.sum()]))
+            start += int(near.sum())
+        self._look()
+
+
+def _leans(config: BinPickingConfig) -> list[Array]:
+    """Quaternions of the ways in which the tool may stand: upright, then leaning round about."""
+    half = np.deg2rad(config.lean_deg) / 2
+    turns = 2.0 * np.pi * np.arange(config.leans) / max(1, config.leans)
+    return [
+        np.array([1.0, 0.0, 0.0, 0.0]),
+        *(
+            np.array([np.cos(half), *(np.sin(half) * np.array([-np.sin(t), np.cos(t), 0.0]))])
+            for t in turns
+        ),
+    ]

@@ -1,0 +1,230 @@
+"""The catalogue of parts: shapes made of MuJoCo's primitives, with sizes drawn at random.
+
+A part is drawn by `draw_part`; which kinds lie together in a bin is up to `tiers.py`. Lengths are
+in metres, masses in kilograms. Steel has 7,850 kg/m³, aluminium 2,700.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import cos, pi, sin
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+Shape = Literal["box", "cylinder", "capsule", "sphere", "ellipsoid"]
+
+STEEL_KG_PER_M3 = 7_850.0
+ALUMINIUM_KG_PER_M3 = 2_700.0
+
+
+@dataclass(frozen=True)
+class Solid:
+    """One primitive of a part, as MuJoCo takes it."""
+
+    shape: Shape
+    size: tuple[float, ...]
+    """Half sides of a box; radius and half length of a cylinder or capsule; radius of a sphere;
+    half axes of an ellipsoid, in metres."""
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of its centre in the part's frame, in metres."""
+    quaternion: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    """Its turn in the part's frame, w first."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rigid part of one material."""
+
+    kind: str
+    """Its name in `KINDS`."""
+    solids: tuple[Solid, ...]
+    ferrous: bool = True
+    """Whether a magnet attracts it."""
+    density_kg_per_m3: float = STEEL_KG_PER_M3
+    """Of its material; times the solids' volumes, overlaps counted twice, that is its mass."""
+    friction: float = 0.35
+    """Coulomb's coefficient of sliding."""
+    mass_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """How far its centre of mass lies from where the solids would have it, in its own frame and in
+    shares of the half sides of the box around it."""
+
+
+def draw_part(kind: str, random: np.random.Generator, *, scale: float = 1.0) -> Part:
+    """A part of that kind with sizes drawn from `random`, all of them times `scale`.
+
+    Raises ValueError for a kind that is not in `KINDS`.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"no kind of part is called {kind!r}; known: {', '.join(KINDS)}")
+    part = KINDS[kind](random)
+    if scale == 1.0:
+        return part
+    return replace(part, solids=tuple(_scaled(solid, scale) for solid in part.solids))
+
+
+def _scaled(solid: Solid, scale: float) -> Solid:
+    x, y, z = solid.position
+    return replace(
+        solid,
+        size=tuple(scale * length for length in solid.size),
+        position=(scale * x, scale * y, scale * z),
+    )
+
+
+def _box(random: np.random.Generator) -> Part:
+    half_sides = random.uniform(0.006, 0.018, 3)
+    half_sides *= min(1.0, 3.2e-6 / half_sides.prod()) ** (1 / 3)  # 0.2 kg of steel at most
+    return Part("box", (Solid("box", tuple(half_sides.tolist())),))
+
+
+def _cylinder(random: np.random.Generator) -> Part:
+    radius, half_length = random.uniform(0.009, 0.013), random.uniform(0.005, 0.016)
+    return Part("cylinder", (Solid("cylinder", (radius, half_length)),))
+
+
+def _capsule(random: np.random.Generator) -> Part:
+    radius, half_length = random.uniform(0.008, 0.010), random.uniform(0.008, 0.014)
+    return Part("capsule", (Solid("capsule", (radius, half_length)),))
+
+
+def _l_bracket(random: np.random.Generator) -> Part:
+    """Two plates that meet in a right angle along an edge."""
+    thick, width = random.uniform(0.003, 0.005), random.uniform(0.008, 0.014)
+    arm = random.uniform(0.016, 0.024)
+    return Part(
+        "l_bracket",
+        (
+            Solid("box", (arm, width, thick)),
+            Solid("box", (thick, width, arm - thick), (thick - arm, 0.0, arm)),
+        ),
+    )
+
+
+def _ring(random: np.random.Generator) -> Part:
+    """A round bar bent to a ring, as twelve capsules."""
+    radius, bar = random.uniform(0.016, 0.022), random.uniform(0.0035, 0.005)
+    count = 12
+    half = radius * sin(pi / count)
+    return Part(
+        "ring",
+        tuple(
+            Solid(
+                "capsule",
+                (bar, half),
+                (radius * cos(turn), radius * sin(turn), 0.0),
+                _along(-sin(turn), cos(turn), 0.0),
+            )
+            for turn in (2.0 * pi * i / count for i in range(count))
+        ),
+    )
+
+
+def _hook(random: np.random.Generator) -> Part:
+    """A round bar with a straight shank and a half circle at its end, as seven capsules."""
+    bar, bend = random.uniform(0.0035, 0.005), random.uniform(0.010, 0.014)
+    shank = random.uniform(0.010, 0.016)
+    solids = [Solid("capsule", (bar, shank), (bend, 0.0, shank), _along(0.0, 0.0, 1.0))]
+    count = 6
+    half = bend * sin(pi / (2 * count))
+    for i in range(count):
+        turn = pi * (i + 0.5) / count
+        solids.append(
+            Solid(
+                "capsule",
+                (bar, half),
+                (bend * cos(turn), 0.0, -bend * sin(turn)),
+                _along(-sin(turn), 0.0, -cos(turn)),
+            )
+        )
+    return Part("hook", tuple(solids))
+
+
+def _marble(random: np.random.Generator) -> Part:
+    """An aluminium ball, which no magnet lifts."""
+    radius = random.uniform(0.010, 0.015)
+    return Part(
+        "marble",
+        (Solid("sphere", (radius,)),),
+        ferrous=False,
+        density_kg_per_m3=ALUMINIUM_KG_PER_M3,
+    )
+
+
+def _coin(random: np.random.Generator) -> Part:
+    """A flat aluminium disc: a magnet that could lift it would like nothing better."""
+    radius, half_length = random.uniform(0.014, 0.017), random.uniform(0.002, 0.003)
+    return Part(
+        "coin",
+        (Solid("cylinder", (radius, half_length)),),
+        ferrous=False,
+        density_kg_per_m3=ALUMINIUM_KG_PER_M3,
+    )
+
+
+def _dumbbell(random: np.random.Generator) -> Part:
+    """Two discs on a rod."""
+    disc, half_disc = random.uniform(0.010, 0.014), random.uniform(0.004, 0.006)
+    reach = random.uniform(0.014, 0.020)
+    return Part(
+        "dumbbell",
+        (
+            Solid("cylinder", (0.005, reach)),
+            Solid("cylinder", (disc, half_disc), (0.0, 0.0, reach)),
+            Solid("cylinder", (disc, half_disc), (0.0, 0.0, -reach)),
+        ),
+    )
+
+
+def _t_bracket(random: np.random.Generator) -> Part:
+    """A plate that stands on the middle of another."""
+    thick, width = random.uniform(0.003, 0.005), random.uniform(0.008, 0.014)
+    arm, foot = random.uniform(0.016, 0.022), random.uniform(0.008, 0.012)
+    return Part(
+        "t_bracket",
+        (
+            Solid("box", (arm, width, thick)),
+            Solid("box", (thick, width, foot), (0.0, 0.0, thick + foot)),
+        ),
+    )
+
+
+def _pebble(random: np.random.Generator) -> Part:
+    """An ellipsoid of three different axes."""
+    axes = np.array([0.018, 0.014, 0.010]) * random.uniform(0.85, 1.15, 3)
+    return Part("pebble", (Solid("ellipsoid", tuple(axes.tolist())),))
+
+
+KINDS: MappingProxyType[str, Callable[[np.random.Generator], Part]] = MappingProxyType(
+    {
+        "box": _box,
+        "cylinder": _cylinder,
+        "capsule": _capsule,
+        "l_bracket": _l_bracket,
+        "ring": _ring,
+        "hook": _hook,
+        "marble": _marble,
+        "coin": _coin,
+        "dumbbell": _dumbbell,
+        "t_bracket": _t_bracket,
+        "pebble": _pebble,
+    }
+)
+"""Name of a kind -> what draws a part of it."""
+
+HELD_OUT_KINDS = ("dumbbell", "t_bracket", "pebble")
+"""Kinds that no tier trains on."""
+
+DISTRACTORS = ("marble", "coin")
+"""Kinds that no magnet lifts."""
+
+
+def _along(x: float, y: float, z: float) -> tuple[float, float, float, float]:
+    """The quaternion that turns the z axis, along which capsules lie, into a unit vector."""
+    if z < -1.0 + 1e-12:
+        return (0.0, 1.0, 0.0, 0.0)
+    turn = np.array([1.0 + z, -y, x, 0.0])
+    w, i, j, k = (turn / np.linalg.norm(turn)).tolist()
+    return (w, i, j, k)

@@ -1,0 +1,119 @@
+"""The camera: what a scene looks like from straight above, as a heightmap on a grid of pixels.
+
+Rays are cast by MuJoCo without any graphics. Row 0 is the side of positive y, column 0 that of
+negative x, so that a picture of the map has x to the right and y upwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit_envs.bin_picking.scene import BIN_GROUP, PART_GROUP, Array, Scene
+
+_FAR_M = 1_000.0  # rays start at one point so far above that they are parallel
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """What the camera sees, and how badly."""
+
+    pixels: int = 64
+    """Rows and columns of the map."""
+    field_m: float = 0.224
+    """Side of the square that it sees: with 64 pixels, 3.5 mm each."""
+    normals: bool = False
+    """Also tell the surface's normal in three channels."""
+    colour: bool = False
+    """Also tell the surface's colour in three channels, from 0 to 1: aluminium is brighter."""
+    noise_m: float = 0.0
+    """Standard deviation of a height, drawn anew for every pixel and picture."""
+    drop_out: float = 0.0
+    """Share of pixels that tell nothing and read 0."""
+
+    def __post_init__(self) -> None:
+        if self.pixels < 8:
+            raise ValueError(f"a camera needs at least 8 pixels a side, got {self.pixels}")
+        if not self.field_m > 0:
+            raise ValueError(f"field_m must be above 0, got {self.field_m}")
+        if not self.noise_m >= 0:
+            raise ValueError(f"noise_m must be at least 0, got {self.noise_m}")
+        if not 0 <= self.drop_out < 1:
+            raise ValueError(f"drop_out must be in [0, 1), got {self.drop_out}")
+
+    @property
+    def pixel_m(self) -> float:
+        """Side of a pixel."""
+        return self.field_m / self.pixels
+
+    def points(self) -> Array:
+        """(pixels, pixels, 2) x and y in metres of the middle of every pixel."""
+        along = (np.arange(self.pixels) + 0.5) * self.pixel_m - self.field_m / 2
+        x, y = np.meshgrid(along, along[::-1])
+        return np.stack([x, y], -1)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the camera saw, without noise.
+
+    height_m: (pixels, pixels) above the floor. normals: (pixels, pixels, 3), unit vectors.
+    part: (pixels, pixels) the part seen there, -1 for the bin.
+    """
+
+    height_m: Array
+    normals: Array
+    part: NDArray[np.int64]
+
+
+class Camera:
+    """Takes pictures of scenes."""
+
+    def __init__(self, config: CameraConfig) -> None:
+        self.config = config
+        self._points = config.points().reshape(-1, 2)
+        count = len(self._points)
+        self._distances = np.zeros(count)
+        self._geoms = np.zeros(count, np.int32)
+        self._normals = np.zeros((count, 3))
+        self._seen = np.zeros(6, np.uint8)
+        self._seen[[PART_GROUP, BIN_GROUP]] = 1
+
+    def look(self, scene: Scene, offset_m: tuple[float, float] = (0.0, 0.0)) -> Picture:
+        """A picture; the camera may hang off the middle by (x, y) in metres."""
+        rays = np.column_stack([self._points, np.full(len(self._points), -_FAR_M)])
+        mujoco.mj_multiRay(
+            scene.model,
+            scene.data,
+            np.array([*offset_m, _FAR_M]),
+            rays.ravel(),
+            self._seen,
+            True,
+            -1,
+            self._geoms,
+            self._distances,
+            self._normals.reshape(-1),
+            len(rays),
+            2.0 * _FAR_M,
+        )
+        # A distance is told in lengths of the ray, which ends on the floor.
+        height = np.where(self._geoms >= 0, _FAR_M * (1.0 - self._distances), 0.0)
+        shape = (self.config.pixels, self.config.pixels)
+        part = np.where(self._geoms >= 0, scene.part_of_geom[self._geoms], -1)
+        return Picture(
+            np.maximum(0.0, height).reshape(shape),
+            self._normals.reshape(*shape, 3).copy(),
+            part.reshape(shape),
+        )
+
+    def look_badly(self, heights_m: Array, random: np.random.Generator) -> Array:
+        """Heights with the camera's noise and drop-out."""
+        config = self.config
+        if config.noise_m == 0.0 and config.drop_out == 0.0:
+            return heights_m
+        seen = heights_m + config.noise_m * random.normal(size=heights_m.shape)
+        seen = np.maximum(0.0, seen)
+        return np.where(random.random(heights_m.shape) < config.drop_out, 0.0, seen)

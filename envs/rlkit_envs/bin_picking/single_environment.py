@@ -1,0 +1,95 @@
+"""Bin picking for one agent and one bin, with pictures of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
+
+from rlkit_envs.bin_picking.configuration import BinPickingConfig
+from rlkit_envs.bin_picking.environment import EPISODE_COUNTS, BinPickingEnvs
+
+if TYPE_CHECKING:
+    from rlkit_envs.bin_picking.environment import BinState
+
+
+class BinPickingEnv(gymnasium.Env):
+    """One bin: a view of `BinPickingEnvs` with one copy.
+
+    Arguments, spaces, rewards, ends and `info` are those of `BinPickingEnvs`, without the axis of
+    environments; so are the episodes of a seed.
+    """
+
+    metadata = {  # noqa: RUF012 (Gymnasium reads it from the class)
+        "render_modes": ["rgb_array"],
+        "render_fps": 2,
+        "episode_counts": dict(EPISODE_COUNTS),
+    }
+
+    def __init__(
+        self,
+        *,
+        config: BinPickingConfig | None = None,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        """render_mode: "rgb_array", or None for no pictures. The rest as `BinPickingEnvs`."""
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be 'rgb_array' or None, not {render_mode!r}")
+        self.envs = BinPickingEnvs(1, config=config, **settings)
+        self.render_mode = render_mode
+        self.observation_space = self.envs.single_observation_space
+        self.action_space = self.envs.single_action_space
+        self._observation: NDArray[np.float32] | None = None
+        self._over = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Fill the bin; there are no options."""
+        super().reset(seed=seed)
+        observations, info = self.envs.reset(seed=seed, options=options)
+        self._observation, self._over = observations[0], False
+        return observations[0], info
+
+    def step(
+        self, action: int | np.integer
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Attempt a pick. Raises ResetNeeded before a reset and after the end of an episode."""
+        if self._over:
+            raise ResetNeeded("the episode is over: call reset()")
+        observations, rewards, terminated, truncated, info = self.envs.step(np.array([action]))
+        self._observation = observations[0]
+        self._over = bool(terminated[0] or truncated[0])
+        return (
+            observations[0],
+            float(rewards[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            _of_one(info),
+        )
+
+    def state(self) -> BinState:
+        """As `BinPickingEnvs.state`."""
+        return self.envs.state()
+
+    def set_state(self, state: BinState) -> NDArray[np.float32]:
+        """As `BinPickingEnvs.set_state`; the observation is that of one bin."""
+        self._observation = self.envs.set_state(state)[0]
+        self._over = bool(state[0]["ended"])
+        return self._observation
+
+    def close(self) -> None:
+        """Let go of the bin."""
+        self.envs.close()
+
+
+def _of_one(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _of_one(value) if isinstance(value, dict) else value.item()
+        for name, value in info.items()
+    }
