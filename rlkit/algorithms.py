@@ -16,6 +16,7 @@ from rlkit.seeds import Seeds
 from rlkit_agents.algorithm import Algorithm
 from rlkit_agents.dqn import DQN, DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.pick import Pick, PickConfig
 from rlkit_agents.ppo import PPO
 from rlkit_agents.ppo_config import PPOConfig, a2c, atari
 from rlkit_agents.pqn import PQN, PQNConfig
@@ -24,7 +25,9 @@ from rlkit_agents.r2d2 import R2D2
 from rlkit_agents.r2d2_config import R2D2Config
 from rlkit_agents.schedules import LinearSchedule
 
-AlgorithmConfig = DQNConfig | R2D2Config | PPOConfig | PQNConfig | StableBaselinesConfig
+AlgorithmConfig = (
+    DQNConfig | R2D2Config | PPOConfig | PQNConfig | PickConfig | StableBaselinesConfig
+)
 """A configuration of what learns: one from which `make_algorithm` builds, or another library's."""
 
 _CLASSES: dict[type, Callable[..., Algorithm]] = {
@@ -32,6 +35,7 @@ _CLASSES: dict[type, Callable[..., Algorithm]] = {
     R2D2Config: R2D2,
     PPOConfig: PPO,
     PQNConfig: PQN,
+    PickConfig: Pick,
 }
 
 
@@ -159,6 +163,11 @@ ALGORITHMS = MappingProxyType(
                 ),
                 16,
             ),
+        ),
+        "pick": NamedAlgorithm(
+            "chances of success for every pixel, learnt from attempts alone (bin picking)",
+            images=(PickConfig(), 8),
+            vectors=(PickConfig(), 8),
         ),
     }
 )

@@ -34,6 +34,9 @@ def environment_id(environment: Environment) -> str:
     return environment.id
 
 
+_NATIVELY_PARALLEL = ("rlkit/BinPicking-v0",)  # those that step in processes of their own
+
+
 def make_envs(environment: Environment, num_envs: int, threads: int = 0) -> VectorEnv:
     """`num_envs` copies of an environment that step in one batch, under NEXT_STEP autoreset.
 
@@ -42,8 +45,9 @@ def make_envs(environment: Environment, num_envs: int, threads: int = 0) -> Vect
     """
     if isinstance(environment, AtariProtocol):
         return AtariEnvs(environment, num_envs, threads=threads)
+    own = {"processes": threads} if environment.id in _NATIVELY_PARALLEL else {}
     try:
-        return gym.make_vec(environment.id, num_envs=num_envs, **environment.arguments)
+        return gym.make_vec(environment.id, num_envs=num_envs, **own, **environment.arguments)
     except (gym.error.Error, TypeError) as error:
         raise ValueError(f"cannot make environment {environment.id!r}: {error}") from error
 

@@ -10,6 +10,7 @@ from tyro.conf import Fixed, Suppress
 from rlkit.algorithms import AlgorithmConfig
 from rlkit.environments import Environment
 from rlkit_agents.dqn import DQNConfig
+from rlkit_agents.pick import PickConfig
 from rlkit_agents.r2d2_config import R2D2Config
 
 
@@ -96,7 +97,7 @@ class Recipe:
         """Threads for environments and for the learner, 0 replaced by what it stands for."""
         cores = os.cpu_count() or 1
         half = max(1, cores // 2)
-        usual = half if isinstance(self.algorithm, DQNConfig | R2D2Config) else cores
+        usual = half if isinstance(self.algorithm, DQNConfig | R2D2Config | PickConfig) else cores
         network = getattr(self.algorithm, "network", None)  # that of another library is its own
-        flat = network is not None and network.torso == "mlp"
+        flat = getattr(network, "torso", None) == "mlp"
         return self.environment_threads or usual, self.learner_threads or (half if flat else usual)

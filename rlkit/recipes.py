@@ -12,6 +12,7 @@ from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.sb3.config import StableBaselinesConfig
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.pick import PickConfig
 from rlkit_agents.ppo_config import PPOConfig
 from rlkit_agents.pqn import PQNConfig
 from rlkit_agents.q_policy import HeadConfig
@@ -228,6 +229,15 @@ RECIPES: dict[str, Recipe] = {
             learner_threads=1,  # layers this small gain nothing from a second one
             checkpoint_every=100_000,
             evaluation=replace(_WEEKS, every=50_000),
+        ),
+        Recipe(
+            name="bin-picking",
+            environment=GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "mixed"}),
+            algorithm=PickConfig(),
+            num_envs=8,
+            steps=10_000,
+            checkpoint_every=2_000,
+            evaluation=EvaluationSchedule(every=1_000, episodes=8, final_episodes=40),
         ),
         Recipe(
             name="cartpole",

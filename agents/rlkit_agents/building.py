@@ -8,6 +8,7 @@ import gymnasium as gym
 
 from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.policy import Policy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 
@@ -56,7 +57,22 @@ def _actor_critic_policy(
     )
 
 
-_BUILDERS = {"QPolicy": _q_policy, "ActorCriticPolicy": _actor_critic_policy}
+def _pick_policy(
+    architecture: dict[str, Any], observation_space: gym.Space, action_space: gym.Space
+) -> PickPolicy:
+    return PickPolicy(
+        observation_space,
+        action_space,
+        PickNetworkConfig(**_with_tuples(architecture["network"])),
+        precision=architecture["precision"],
+    )
+
+
+_BUILDERS = {
+    "QPolicy": _q_policy,
+    "ActorCriticPolicy": _actor_critic_policy,
+    "PickPolicy": _pick_policy,
+}
 
 
 def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:

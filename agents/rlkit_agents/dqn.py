@@ -222,7 +222,11 @@ class DQN:
         assert observation_space.dtype is not None
         for symmetry in config.symmetries:
             symmetry.check_fits(shape, self.policy.network.num_actions)
-        frame_stack = shape[0] if len(shape) > 1 else 1
+        # Of pictures in floating point the first axis is channels, not frames, of which none recur.
+        is_stack = len(shape) > 1 and not (
+            len(shape) == 3 and np.issubdtype(observation_space.dtype, np.floating)
+        )
+        frame_stack = shape[0] if is_stack else 1
         self.replay = Replay(
             capacity=config.replay_capacity,
             num_envs=num_envs,

@@ -64,8 +64,8 @@ class MotionConfig:
     settle_s: float = 1.5
     """At most, for the pile to come to rest afterwards."""
     fixed_s: float = 4.3
-    """Of every cycle: picture, decision, letting go. With it a pick takes 5.8 s, as it did the robot
-    that made some 5,000 tries in eight hours (Fanuc and Preferred Networks 2015)."""
+    """Of every cycle: picture, decision, letting go. With it a pick takes 5.8 s, as it took the
+    robot that made some 5,000 tries in eight hours (Fanuc and Preferred Networks 2015)."""
     travel_m_per_s: float = 1.0
     """Through free air, in the cycle's time."""
 

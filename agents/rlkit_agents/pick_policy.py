@@ -1,0 +1,177 @@
+"""The policy that picks: a fully convolutional network maps a picture to chances of success.
+
+Every pixel, for every way in which the tool may stand, has a logit; the action is the pixel with
+the highest chance, where no failure is remembered. The network is a U-Net (Ronneberger et al. 2015)
+with two levels of pooling, whose members, an ensemble, share everything but the last layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rlkit_agents.initialisation import initialise
+from rlkit_agents.memory import State
+from rlkit_agents.policy import Policy
+from rlkit_agents.precision import Precision, autocast
+
+POOLING = 4
+"""Sides of pictures are multiples of this."""
+
+
+@dataclass(frozen=True)
+class PickNetworkConfig:
+    """What the network looks like; the defaults have some 120,000 weights."""
+
+    channels: tuple[int, int, int] = (16, 32, 64)
+    """At full, half and quarter resolution."""
+    members: int = 5
+    """Of the ensemble, each with a last layer of its own."""
+    height_scale_mm: float = 30.0
+    """Height that the network sees as 1."""
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != 3 or min(self.channels) < 1:
+            raise ValueError(f"channels must be three positive numbers, got {self.channels}")
+        if self.members < 1:
+            raise ValueError(f"an ensemble needs at least one member, got {self.members}")
+        if not self.height_scale_mm > 0:
+            raise ValueError(f"height_scale_mm must be above 0, got {self.height_scale_mm}")
+
+
+class PickNetwork(nn.Module):
+    """Logits of success for every pixel."""
+
+    def __init__(self, in_channels: int, stances: int, config: PickNetworkConfig) -> None:
+        """in_channels: of a picture. stances: ways in which the tool may stand."""
+        super().__init__()
+        full, half, quarter = config.channels
+        self.stances = stances
+        self.members = config.members
+        self.height_scale_mm = config.height_scale_mm
+        self.full_down = _two_convolutions(in_channels, full)
+        self.half_down = _two_convolutions(full, half)
+        self.quarter = _two_convolutions(half, quarter)
+        self.half_up = _two_convolutions(quarter + half, half)
+        self.full_up = _two_convolutions(half + full, full)
+        self.head = nn.Conv2d(full, config.members * stances, 1)
+        initialise(self, "he")
+        with torch.no_grad():
+            self.head.weight *= 0.1  # every chance begins near a half
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(batch, in_channels, height, width) -> (batch, members, stances, height, width) float32.
+
+        The first channel is heights in mm. Height and width are multiples of 4.
+        """
+        scale = torch.ones(pictures.shape[1], device=pictures.device)
+        scale[0] = 1.0 / self.height_scale_mm
+        pictures = pictures * scale[:, None, None]
+        full = self.full_down(pictures.contiguous(memory_format=torch.channels_last))
+        half = self.half_down(functional.max_pool2d(full, 2))
+        quarter = self.quarter(functional.max_pool2d(half, 2))
+        half = self.half_up(torch.cat([_twice(quarter), half], 1))
+        full = self.full_up(torch.cat([_twice(half), full], 1))
+        return self.head(full).float().unflatten(1, (self.members, self.stances))
+
+
+class PickPolicy(Policy):
+    """Picks where success is most likely.
+
+    Not deterministic, it asks one member of the ensemble, drawn for every picture: Thompson
+    sampling (Osband et al. 2016).
+    Observations are (channels, height, width), the first channel being heights in mm and the last
+    marks where not to pick, which the network does not see. Actions are Discrete(stances * height *
+    width), counted in that order.
+    Raises ValueError for other spaces.
+    """
+
+    network: PickNetwork
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        network: PickNetworkConfig,
+        *,
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        shape = observation_space.shape or ()
+        if len(shape) != 3 or shape[0] < 2 or shape[1] % POOLING or shape[2] % POOLING:
+            raise ValueError(
+                f"a picking policy needs observations of shape (channels, height, width), at least "
+                f"2 channels and sides that are multiples of {POOLING}; got {shape}"
+            )
+        pixels = shape[1] * shape[2]
+        if not isinstance(action_space, gym.spaces.Discrete) or action_space.n % pixels:
+            raise ValueError(
+                f"a picking policy chooses a pixel: it needs a Discrete action space with a "
+                f"multiple of {pixels} actions, got {action_space}"
+            )
+        self.pixels = pixels
+        self.stances = int(action_space.n) // pixels
+        self.network_config = network
+        self.precision = precision
+        self.network = PickNetwork(shape[0] - 1, self.stances, network)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {
+            "policy": "PickPolicy",
+            "network": asdict(self.network_config),
+            "precision": self.precision,
+        }
+
+    def logits(self, pictures: Tensor) -> Tensor:
+        """(batch, members, stances, height, width) for pictures without the channel of marks."""
+        with autocast(self.precision, pictures.device):
+            return self.network(pictures)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Chances of success (batch, actions), the mean of the members'."""
+        return torch.sigmoid(self.logits(observations[:, :-1])).mean(1).flatten(1)
+
+    def outlook_map(self, observations: Tensor) -> Tensor:
+        """Chances of success (batch, stances, height, width)."""
+        return self(observations).unflatten(1, (self.stances, *observations.shape[-2:]))
+
+    def q_values(self, observations: Tensor) -> Tensor:
+        """Chances of success (batch, actions), 0 less one where a failure is remembered."""
+        return self(observations) - self._marks(observations)
+
+    def act(
+        self, observations: Tensor, state: State = None, deterministic: bool = True
+    ) -> tuple[Tensor, State]:
+        if state is not None:
+            raise ValueError("a recurrent state does not fit: this policy has no memory")
+        if deterministic:
+            return self.q_values(observations).argmax(1), None
+        logits = self.logits(observations[:, :-1])
+        batch = torch.arange(len(logits), device=logits.device)
+        asked = torch.randint(self.network.members, (len(logits),), device=logits.device)
+        chances = torch.sigmoid(logits[batch, asked]).flatten(1)
+        return (chances - self._marks(observations)).argmax(1), None
+
+    def _marks(self, observations: Tensor) -> Tensor:
+        """(batch, actions) 1 where not to pick, else 0."""
+        return observations[:, -1].flatten(1).repeat(1, self.stances)
+
+
+def _two_convolutions(in_channels: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, padding=1),
+        nn.ReLU(),
+    )
+
+
+def _twice(features: Tensor) -> Tensor:
+    return functional.interpolate(features, scale_factor=2, mode="nearest")
