@@ -44,6 +44,8 @@ class Stepper:
         self.num_envs = envs.num_envs
         self.finished: list[Episode] = []
         """Episodes that ended with the last step; those that a cut broke off are not among them."""
+        self.info: dict[str, Any] = {}
+        """What the environments told beside the last step; nothing where a cut started afresh."""
         self.cuts = 0
         """How often the stream was cut so far."""
         self._seeds = seeds
@@ -93,6 +95,7 @@ class Stepper:
         outcome = self.envs.recv() if self._overlaps else self.envs.step(self._actions)  # pyright: ignore
         observations, rewards, terminated, truncated, info = outcome
         valid = ~self._ended
+        self.info = info
         self._ended = terminated | truncated
         rewards = np.asarray(rewards, np.float32)
         self._record(rewards, valid, info)
@@ -106,7 +109,7 @@ class Stepper:
     def _restart(self) -> Step:
         observations = self.reset()
         self._restarting = False
-        self.finished = []
+        self.finished, self.info = [], {}
         never = np.zeros(self.num_envs, bool)
         return Step(observations, np.zeros(self.num_envs, np.float32), never, never, never)
 

@@ -110,6 +110,22 @@ class PickConfig:
         return LinearSchedule(self.learning_rate, end, self.learning_rate_steps).at(step)
 
 
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What was sent to the environments, for whoever watches.
+
+    observations: (num_envs, channels, height, width), acted on. actions: (num_envs,) int64.
+    random: (num_envs,) bool, True where exploring chose, not the policy.
+    chances: (num_envs, actions) float32, of success as the policy saw them before acting, the mean
+        of the ensemble's; None where everything was random.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    random: np.ndarray
+    chances: np.ndarray | None
+
+
 class Pick:
     """Learns a `PickPolicy` from a stream of attempts.
 
@@ -167,8 +183,8 @@ class Pick:
         self.updates = 0
         """Gradient steps taken."""
         self._samples_due = 0.0
-        self._acted_on: np.ndarray | None = None
-        self._actions: np.ndarray | None = None
+        self.attempts: Attempts | None = None
+        """The last ones; None before the first."""
         self._rated: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
@@ -191,17 +207,18 @@ class Pick:
         """
         explores = self._random.random(self.num_envs) < self.epsilon
         actions = np.zeros(self.num_envs, np.int64)
+        chances = None
         if not explores.all():
             with torch.random.fork_rng(), torch.inference_mode():
                 torch.set_rng_state(self._torch_random.get_state())
-                chosen, _ = self.policy.act(
-                    torch.from_numpy(observations).to(self.device), deterministic=False
+                chosen, expected = self.policy.sample(
+                    torch.from_numpy(observations).to(self.device)
                 )
                 self._torch_random.set_state(torch.get_rng_state())
-            actions = chosen.cpu().numpy()
+            actions, chances = chosen.cpu().numpy(), expected.cpu().numpy()
         for env in np.flatnonzero(explores):
             actions[env] = self._random_pick(observations[env])
-        self._acted_on, self._actions = observations, actions
+        self.attempts = Attempts(observations, actions, explores, chances)
         return actions
 
     def _random_pick(self, observation: np.ndarray) -> int:
@@ -215,12 +232,11 @@ class Pick:
 
     def observe(self, step: Step) -> None:
         """Remember what came of the last attempts."""
-        assert self._acted_on is not None, "act comes before observe"
-        assert self._actions is not None
+        assert self.attempts is not None, "act comes before observe"
         row = self.replay.rows_written
         self.replay.add(
-            self._acted_on,
-            self._actions,
+            self.attempts.observations,
+            self.attempts.actions,
             step.rewards,
             step.terminated,
             step.truncated,

@@ -92,8 +92,6 @@ class PickPolicy(Policy):
     Raises ValueError for other spaces.
     """
 
-    network: PickNetwork
-
     def __init__(
         self,
         observation_space: gym.Space,
@@ -118,8 +116,10 @@ class PickPolicy(Policy):
         self.pixels = pixels
         self.stances = int(action_space.n) // pixels
         self.network_config = network
-        self.precision = precision
-        self.network = PickNetwork(shape[0] - 1, self.stances, network)
+        self.precision: Precision = precision
+        self.network: PickNetwork = PickNetwork(  # pyright: ignore[reportIncompatibleVariableOverride]
+            shape[0] - 1, self.stances, network
+        )
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class PickPolicy(Policy):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Chances of success (batch, actions), the mean of the members'."""
-        return torch.sigmoid(self.logits(observations[:, :-1])).mean(1).flatten(1)
+        return _mean_chances(self.logits(observations[:, :-1]))
 
     def outlook_map(self, observations: Tensor) -> Tensor:
         """Chances of success (batch, stances, height, width)."""
@@ -153,15 +153,27 @@ class PickPolicy(Policy):
             raise ValueError("a recurrent state does not fit: this policy has no memory")
         if deterministic:
             return self.q_values(observations).argmax(1), None
+        return self.sample(observations)[0], None
+
+    def sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """What a member of the ensemble, drawn for every picture, would do, and what all expect.
+
+        Returns actions (batch,) and chances of success (batch, actions), the mean of the members'.
+        """
         logits = self.logits(observations[:, :-1])
         batch = torch.arange(len(logits), device=logits.device)
         asked = torch.randint(self.network.members, (len(logits),), device=logits.device)
         chances = torch.sigmoid(logits[batch, asked]).flatten(1)
-        return (chances - self._marks(observations)).argmax(1), None
+        return (chances - self._marks(observations)).argmax(1), _mean_chances(logits)
 
     def _marks(self, observations: Tensor) -> Tensor:
         """(batch, actions) 1 where not to pick, else 0."""
         return observations[:, -1].flatten(1).repeat(1, self.stances)
+
+
+def _mean_chances(logits: Tensor) -> Tensor:
+    """Logits (batch, members, stances, height, width) as chances (batch, actions)."""
+    return torch.sigmoid(logits).mean(1).flatten(1)
 
 
 def _two_convolutions(in_channels: int, channels: int) -> nn.Sequential:
