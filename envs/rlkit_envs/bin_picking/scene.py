@@ -330,7 +330,7 @@ def _specification(parts: Sequence[Part], bin_: BinConfig, tool: ToolConfig) -> 
     _add_bin(spec, bin_)
     _add_tool(spec, tool)
     for number, part in enumerate(parts):
-        _add_part(spec, part, f"part{number}")
+        _add_part(spec, part, number)
     return spec
 
 
@@ -417,8 +417,11 @@ def _add_tool(spec: mujoco.MjSpec, tool: ToolConfig) -> None:
     )
 
 
-def _add_part(spec: mujoco.MjSpec, part: Part, name: str) -> None:
-    body = spec.worldbody.add_body(name=name)
+def _add_part(spec: mujoco.MjSpec, part: Part, number: int) -> None:
+    # All in one place, a fresh scene's parts would have more contacts than MuJoCo has room for.
+    body = spec.worldbody.add_body(name=f"part{number}", pos=[_GONE_M + number, 0.0, 1.0])
+    if any(part.mass_offset):
+        body.simple = False  # its centre of mass is moved once the scene is compiled
     body.add_freejoint()
     for solid in part.solids:
         body.add_geom(
