@@ -123,7 +123,7 @@ class PickingBin:
         """Pour the parts in and let them settle; what bounces out is thrown in again."""
         scene, random, count = self.scene, self._random(1), len(self.parts)
         poses = self._above(count, random)
-        present = np.ones(count, bool)
+        present, out = np.ones(count, bool), np.zeros(count, bool)
         for _ in range(_REFILLS):
             scene.place(poses, present)
             scene.settle(_POUR_S)
@@ -157,7 +157,7 @@ class PickingBin:
         self.picture: Picture = self.camera.look(self.scene, self.camera_offset_m)
         self.memory.look(self.picture.height_m)
         seen = self.camera.look_badly(self.picture.height_m, self._random(2, self.attempts))
-        channels = [1e3 * seen[None]]
+        channels: list[NDArray[Any]] = [1e3 * seen[None]]
         if self.config.normals:
             channels.append(np.moveaxis(self.picture.normals, -1, 0))
         if self.config.colour:

@@ -88,8 +88,8 @@ def segment_centroid(view: View, random: np.random.Generator) -> Array:
     Things are told apart by steps in height.
     """
     edges = ndimage.morphological_gradient(view.height_mm, size=3) > _STEP_MM
-    labels, count = ndimage.label(view.on_part & ~edges)
-    depth = ndimage.distance_transform_edt(labels > 0)
+    labels, count = _things(view.on_part & ~edges)
+    depth = _depth(labels > 0)
     scores = np.full(view.height_mm.shape, -np.inf)
     if count == 0:
         return np.where(view.on_part, depth, scores)
@@ -118,7 +118,7 @@ def magnet_quality(view: View, random: np.random.Generator) -> Array:
 def centred_magnet_quality(view: View, random: np.random.Generator) -> Array:
     """The magnet's share of force, weighed by how near the middle of its thing a pixel is."""
     edges = ndimage.morphological_gradient(view.height_mm, size=3) > _STEP_MM
-    depth = ndimage.distance_transform_edt(view.on_part & ~edges) * 1e3 * view.pixel_m
+    depth = _depth(view.on_part & ~edges) * 1e3 * view.pixel_m
     lever = np.clip(depth / (1e3 * view.radius_m), 0.0, 1.0)
     return np.where(view.on_part, _quality(view, gap_mm=1.0) * (0.5 + 0.5 * lever), -np.inf)
 
@@ -135,6 +135,18 @@ HEURISTICS: Mapping[str, Score] = MappingProxyType(
     }
 )
 """Name -> what scores the pixels."""
+
+
+def _things(on_thing: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Numbers from 1 (rows, columns) of what hangs together, 0 elsewhere, and how many."""
+    labels = np.zeros(on_thing.shape, np.int32)
+    ndimage.label(on_thing, output=labels)
+    return labels, int(labels.max())
+
+
+def _depth(inside: NDArray[np.bool_]) -> Array:
+    """(rows, columns) how many pixels it is to the nearest one that is not inside."""
+    return np.asarray(ndimage.distance_transform_edt(inside), float)
 
 
 def _face_offsets(view: View) -> NDArray[np.int64]:

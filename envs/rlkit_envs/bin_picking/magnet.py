@@ -136,7 +136,7 @@ class Magnet:
         attracted = self._attracted(geoms)
         forces = patch_pull(gaps, self.config, len(gaps)) * attracted
         parts = np.where(attracted, scene.part_of_geom[geoms], -1)
-        by_part = np.bincount(parts[parts >= 0], forces[parts >= 0], len(scene.parts))
+        by_part = np.bincount(parts[parts >= 0], forces[parts >= 0], len(scene.parts)).astype(float)
         turn = data.xmat[scene.tip_body].reshape(3, 3)
         up = turn[:, 2]
         face = data.xpos[scene.tip_body] + self._patches @ turn[:, :2].T

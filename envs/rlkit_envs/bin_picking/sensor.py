@@ -51,7 +51,7 @@ class CameraConfig:
 
     def points(self) -> Array:
         """(pixels, pixels, 2) x and y in metres of the middle of every pixel."""
-        along = (np.arange(self.pixels) + 0.5) * self.pixel_m - self.field_m / 2
+        along = (np.arange(self.pixels, dtype=float) + 0.5) * self.pixel_m - self.field_m / 2
         x, y = np.meshgrid(along, along[::-1])
         return np.stack([x, y], -1)
 

@@ -79,9 +79,9 @@ class BinPickingEnv(gymnasium.Env):
 
     def set_state(self, state: BinState) -> NDArray[np.float32]:
         """As `BinPickingEnvs.set_state`; the observation is that of one bin."""
-        self._observation = self.envs.set_state(state)[0]
-        self._over = bool(state[0]["ended"])
-        return self._observation
+        observation = self.envs.set_state(state)[0]
+        self._observation, self._over = observation, bool(state[0]["ended"])
+        return observation
 
     def close(self) -> None:
         """Let go of the bin."""
