@@ -284,6 +284,7 @@ def _standard_callbacks() -> list[Callback]:
     from rlkit.callbacks.evaluating import Evaluating
     from rlkit.callbacks.filming import Filming
     from rlkit.callbacks.gradient_health import GradientHealth
+    from rlkit.callbacks.picking import Picking
     from rlkit.callbacks.tensorboard import TensorBoard
 
-    return [Evaluating(), Filming(), GradientHealth(), TensorBoard(), Checkpointing()]
+    return [Evaluating(), Filming(), GradientHealth(), Picking(), TensorBoard(), Checkpointing()]

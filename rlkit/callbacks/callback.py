@@ -16,6 +16,9 @@ class Callback:
     activity: str = ""
     """What the training waits for while the callback is at it, such as "evaluating 12/100"."""
 
+    remark: str = ""
+    """What it has to tell beside the progress, such as "picked 94 % of the last 200"."""
+
     def on_start(self, training: Training) -> None:
         """Before the first step, also of a resumed training."""
 

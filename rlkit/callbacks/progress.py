@@ -32,9 +32,9 @@ class Progress(Callback):
     """Budget spent, time left, score, last evaluation and speed, on standard error.
 
     score: mean return of the last 100 episodes, which explore; with it the first few things that
-    the environment counts. On a terminal a bar moves on the last two lines, which also tell what
-    the training waits for, such as an evaluation; warnings of rlkit appear above it. Elsewhere a
-    line is printed every `line_seconds`.
+    the environment counts, and what other callbacks have to remark. On a terminal a bar moves on
+    the last two lines, which also tell what the training waits for, such as an evaluation; warnings
+    of rlkit appear above it. Elsewhere a line is printed every `line_seconds`.
     """
 
     def __init__(self, console: Console | None = None, line_seconds: float = 30.0) -> None:
@@ -129,6 +129,7 @@ class Progress(Callback):
             for name in list(self._episodes[-1].counts)[:_COUNTS_SHOWN]:
                 mean = _mean(episode.counts[name] for episode in self._episodes)
                 parts.append(f"{name.replace('_', ' ')} {mean}")
+        parts += [callback.remark for callback in training.callbacks if callback.remark]
         parts.append(f"step {training.steps:,}")
         (seconds, steps, _), (seconds_now, steps_now, _) = self._pace[0], self._pace[-1]
         if steps_now > steps and seconds_now > seconds:

@@ -150,6 +150,18 @@ class TensorBoard(Callback):
         """Write Markdown; for callbacks that have something of their own to say."""
         self._attempt(lambda writer: writer.add_text(tag, text, step))
 
+    def add_image(self, tag: str, picture: np.ndarray, step: int) -> None:
+        """Write a picture (height, width, 3) uint8; for callbacks that draw something."""
+        self._attempt(lambda writer: writer.add_image(tag, picture, step, dataformats="HWC"))
+
+    def add_charts(self, charts: dict[str, dict[str, list[str]]]) -> None:
+        """Arrange curves on the page of custom scalars: section -> chart -> tags in one chart."""
+        layout = {
+            section: {chart: ["Multiline", tags] for chart, tags in inside.items()}
+            for section, inside in charts.items()
+        }
+        self._attempt(lambda writer: writer.add_custom_scalars(layout))
+
     def _attempt(self, write: Callable[[SummaryWriter], None]) -> None:
         if self._writer is None:
             return
