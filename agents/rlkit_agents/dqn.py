@@ -174,7 +174,8 @@ class DQN:
     """Learns a `QPolicy` from a stream of steps.
 
     observation_space: Box; with a first axis longer than 1 before others, that axis is a stack of
-    the last frames, oldest first. action_space: Discrete.
+    the last frames, oldest first, but for three axes in floating point, where it is the channels of
+    a picture. action_space: Discrete.
     num_envs: environments that step in a batch. seeds: independent streams for exploration,
     replay and initialisation.
     Raises ValueError for other spaces, symmetries that do not fit them, and a replay too small.
@@ -223,10 +224,8 @@ class DQN:
         for symmetry in config.symmetries:
             symmetry.check_fits(shape, self.policy.network.num_actions)
         # Of pictures in floating point the first axis is channels, not frames, of which none recur.
-        is_stack = len(shape) > 1 and not (
-            len(shape) == 3 and np.issubdtype(observation_space.dtype, np.floating)
-        )
-        frame_stack = shape[0] if is_stack else 1
+        is_picture = len(shape) == 3 and np.issubdtype(observation_space.dtype, np.floating)
+        frame_stack = shape[0] if len(shape) > 1 and not is_picture else 1
         self.replay = Replay(
             capacity=config.replay_capacity,
             num_envs=num_envs,

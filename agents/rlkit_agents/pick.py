@@ -42,8 +42,9 @@ class PickConfig:
     network: PickNetworkConfig = field(default_factory=PickNetworkConfig)
     """Its size, and the ensemble's."""
     window: int = 40
-    """Side in pixels of what the network sees around a tried pixel while learning; what lies
-    further away does not reach it through the network. A multiple of 4."""
+    """Side in pixels of what the network sees around a tried pixel while learning, a multiple of
+    4. When it acts, its chances depend on what lies up to 23 pixels away, which a window of 48
+    covers and one of 40 cuts by up to three."""
     symmetric: bool = True
     """Turn and mirror windows; only while the tool stands upright."""
     discount: float = 0.0
@@ -100,6 +101,8 @@ class PickConfig:
         for name in ("learning_starts", "weight_decay", "learning_rate_end", "learning_rate_steps"):
             if not (getattr(self, name) or 0) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not (0 <= self.epsilon.start <= 1 and 0 <= self.epsilon.end <= 1):
+            raise ValueError(f"epsilon must stay within 0 and 1, got {self.epsilon}")
         low, high = self.explored_mm
         if not 0 <= low < high:
             raise ValueError(f"explored_mm must be two rising heights, got {self.explored_mm}")
@@ -131,7 +134,7 @@ class Pick:
 
     Spaces as `PickPolicy` takes them; constructed as `Algorithm` says. Rewards are 1 for success
     and 0 for failure.
-    Raises ValueError for other spaces, and a window larger than the picture.
+    Raises ValueError for other spaces, a window larger than the picture, and a replay too small.
     """
 
     def __init__(
@@ -176,6 +179,12 @@ class Pick:
             priority_exponent=1.0,
             seed=replay_seed,
         )
+        most = (self.replay.rows_capacity - 1) * num_envs
+        if most < config.batch_size:
+            raise ValueError(
+                f"a replay_capacity of {config.replay_capacity} leaves {most} attempts to sample, "
+                f"too few for a batch_size of {config.batch_size}"
+            )
         self._random = np.random.default_rng(exploration_seed)
         self._torch_random = torch.Generator().manual_seed(int(self._random.integers(2**63)))
         self.steps = 0
@@ -280,7 +289,9 @@ class Pick:
         losses = functional.binary_cross_entropy_with_logits(
             logits, targets[:, None].expand_as(logits), reduction="none"
         )
-        objective = (weights[:, None] * learns * losses).sum() / (weights[:, None] * learns).sum()
+        shares = weights[:, None] * learns
+        # A small batch may be shared out to no member at all; then there is nothing to learn.
+        objective = (shares * losses).sum() / shares.sum().clamp_min(1e-6)
         learning_rate = config.learning_rate_at(self.steps)
         objective, gradient_norm = gradient_step(
             self.policy.network,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -86,9 +87,9 @@ class PickPolicy(Policy):
 
     Not deterministic, it asks one member of the ensemble, drawn for every picture: Thompson
     sampling (Osband et al. 2016).
-    Observations are (channels, height, width), the first channel being heights in mm and the last
-    marks where not to pick, which the network does not see. Actions are Discrete(stances * height *
-    width), counted in that order.
+    Observations are (channels, height, width) float32, the first channel being heights in mm and
+    the last marks where not to pick, which the network does not see. Actions are Discrete(stances *
+    height * width), counted in that order.
     Raises ValueError for other spaces.
     """
 
@@ -106,6 +107,10 @@ class PickPolicy(Policy):
             raise ValueError(
                 f"a picking policy needs observations of shape (channels, height, width), at least "
                 f"2 channels and sides that are multiples of {POOLING}; got {shape}"
+            )
+        if observation_space.dtype != np.float32:
+            raise ValueError(
+                f"a picking policy needs float32 observations, got {observation_space.dtype}"
             )
         pixels = shape[1] * shape[2]
         if not isinstance(action_space, gym.spaces.Discrete) or action_space.n % pixels:
@@ -162,8 +167,8 @@ class PickPolicy(Policy):
         """
         logits = self.logits(observations[:, :-1])
         batch = torch.arange(len(logits), device=logits.device)
-        asked = torch.randint(self.network.members, (len(logits),), device=logits.device)
-        chances = torch.sigmoid(logits[batch, asked]).flatten(1)
+        asked = torch.randint(self.network.members, (len(logits),))  # alike on every device
+        chances = torch.sigmoid(logits[batch, asked.to(logits.device)]).flatten(1)
         return (chances - self._marks(observations)).argmax(1), _mean_chances(logits)
 
     def _marks(self, observations: Tensor) -> Tensor:

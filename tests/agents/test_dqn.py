@@ -402,6 +402,24 @@ def test_observations_that_are_no_stacks_are_refused():
         feed(algorithm, random_steps(1, space))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_the_first_axis_of_pictures_is_channels_where_they_are_no_bytes(dtype: Any):
+    space = Box(0, 1 if dtype == np.float32 else 255, (3, 15, 15), dtype)
+    algorithm = learner(config(network=NetworkConfig(torso="compact", dense_size=8)), space=space)
+    steps = random_steps(12, space)
+    if dtype == np.uint8:
+        with pytest.raises(ValueError, match="stacks of the last 3 frames"):
+            feed(algorithm, steps)
+        return
+    assert algorithm.replay.frame_stack == 1
+    feed(algorithm, steps)
+    batch = algorithm.replay.sample(8)
+    seen = {step.observations[env].tobytes() for step in steps for env in range(NUM_ENVS)}
+    assert batch.observations.shape == (8, 3, 15, 15)
+    for observations in (batch.observations, batch.next_observations):
+        assert all(observation.tobytes() in seen for observation in observations)
+
+
 def test_stacks_that_move_on_by_a_frame_are_accepted():
     space = Box(-1, 1, (2, 3), np.float32)
     algorithm = learner(config(), space=space)

@@ -11,13 +11,15 @@ from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.recipes import RECIPES, find_recipe, with_algorithm
 from rlkit.run_folder import Run
 from rlkit.sb3.config import StableBaselinesConfig
-from rlkit.training import Training, training_class
+from rlkit.training import RecipeError, Training, training_class
 from rlkit_agents.dqn import DQNConfig
+from rlkit_agents.pick import PickConfig
 from rlkit_agents.ppo_config import PPOConfig
 from rlkit_agents.pqn import PQNConfig
 from rlkit_agents.r2d2_config import R2D2Config
 
 CARTPOLE = RECIPES["cartpole"]
+OF_ANY_WORLD = [name for name in ALGORITHMS if name != "pick"]
 
 
 def test_recipes_are_found_by_name():
@@ -47,6 +49,8 @@ def learning_at_once(config: AlgorithmConfig) -> AlgorithmConfig:
         )
     if isinstance(config, PQNConfig):
         return replace(config, rollout_length=16, minibatches=2)
+    if isinstance(config, PickConfig):
+        return replace(config, batch_size=16, learning_starts=64, samples_per_step=2)
     if isinstance(config, StableBaselinesConfig):
         quick = {"buffer_size": 600, "batch_size": 16, "learning_starts": 40, "gradient_steps": 1}
         return replace(config, settings=config.settings | quick)
@@ -73,7 +77,7 @@ def test_every_recipe_starts_to_learn(recipe: Recipe, tmp_path: Path):
     assert recipe.checkpoint_every % recipe.num_envs == 0
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", OF_ANY_WORLD)
 def test_every_algorithm_starts_to_learn_by_name_alone(name: str, tmp_path: Path):
     recipe = with_algorithm(CARTPOLE, name)
     assert recipe.name == f"cartpole-{name}"
@@ -89,7 +93,7 @@ def test_every_algorithm_starts_to_learn_by_name_alone(name: str, tmp_path: Path
     assert training.algorithm.updates >= 1
 
 
-@pytest.mark.parametrize("name", [*ALGORITHMS, "sb3:PPO", "sb3-contrib:QRDQN"])
+@pytest.mark.parametrize("name", [*OF_ANY_WORLD, "sb3:PPO", "sb3-contrib:QRDQN"])
 def test_an_algorithm_by_name_sees_pictures_by_convolutions(name: str, tmp_path: Path):
     recipe = with_algorithm(RECIPES["boxing"], name)
     assert recipe.environment == RECIPES["boxing"].environment
@@ -97,6 +101,37 @@ def test_an_algorithm_by_name_sees_pictures_by_convolutions(name: str, tmp_path:
     training = training_class(small)(small, Run.create(small, tmp_path), [])
     training.stepper.envs.close()
     assert any(weights.ndim == 4 for weights in training.algorithm.policy.state_dict().values())
+
+
+@pytest.mark.parametrize("name", ["dqn", "ppo"])
+def test_other_algorithms_pick_from_the_same_bins(name: str, tmp_path: Path):
+    recipe = with_algorithm(RECIPES["bin-picking"], name)
+    assert recipe.environment == RECIPES["bin-picking"].environment
+    small = replace(
+        recipe,
+        algorithm=learning_at_once(recipe.algorithm),
+        num_envs=2,
+        steps=90,
+        environment_threads=1,
+        learner_threads=1,
+    )
+    training = training_class(small)(small, Run.create(small, tmp_path), [])
+    training.learn()
+    assert training.algorithm.updates >= 1
+    assert any(weights.ndim == 4 for weights in training.algorithm.policy.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "complaint"),
+    [
+        ("cartpole", r"observations of shape \(channels, height, width\)"),
+        ("boxing", "multiples of 4"),
+    ],
+)
+def test_nothing_can_be_picked_in_other_worlds(recipe: str, complaint: str, tmp_path: Path):
+    picking = replace(with_algorithm(RECIPES[recipe], "pick"), num_envs=2)
+    with pytest.raises(RecipeError, match=f"'{recipe}-pick' cannot be trained: .*{complaint}"):
+        Training(picking, Run.create(picking, tmp_path), [])
 
 
 def test_an_unknown_algorithm_is_answered_with_the_nearest():
