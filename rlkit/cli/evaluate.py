@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
-from rlkit.cli import evaluate_data_center
+from rlkit.cli import evaluate_bin_picking, evaluate_data_center
+from rlkit.cli.evaluate_bin_picking import BinPickingOptions
 from rlkit.cli.evaluate_data_center import DataCenterOptions
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
@@ -21,26 +22,30 @@ if TYPE_CHECKING:
     from rlkit.policies import LoadedPolicy
 
 
+_EPISODES = 100
+
+
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Play a policy for whole episodes under the protocol of evaluations, and report its returns.
 
     That protocol is, for Atari: sticky actions 0.25, unclipped rewards, up to 30 no-ops, whole
     episodes, the policy's best action in each step. For a data centre: a year of unseen weather and
-    load in each of five climates, beside all other controllers.
+    load in each of five climates, beside all other controllers. For bin picking: bins of five tiers
+    and of shapes held out, beside all heuristics and the oracle.
     """
 
     policy: Positional[str]
     """A run's folder, a policy file, the name of a recipe, for the policy that ships with it, or an
-    archive of Stable-Baselines3 (.zip); or rlkit/DataCenterCooling-v0, for its other controllers
-    alone."""
+    archive of Stable-Baselines3 (.zip); or rlkit/DataCenterCooling-v0 or rlkit/BinPicking-v0, for
+    its other controllers or pickers alone."""
     on: str | None = None
     """The environment to play in: its registered name, a recipe or a run. By default the one that
     the policy was trained in, which an archive does not know."""
     trust: FlagCreatePairsOff[bool] = False
     """Load an archive of Stable-Baselines3, which can run any code that is in it."""
-    episodes: int = 100
-    """Episodes to play, at least 1."""
+    episodes: int | None = None
+    """Episodes to play, at least 1; by default 100, in bin picking fewer."""
     seed: int = 0
     """Determines the episodes."""
     json: FlagCreatePairsOff[bool] = False
@@ -49,25 +54,35 @@ class EvaluateOptions:
     """Let the policy act at random as far as it does by itself; else it takes its best action."""
     data_center: OmitArgPrefixes[DataCenterOptions] = field(default_factory=DataCenterOptions)
     """For that environment alone."""
+    bin_picking: OmitArgPrefixes[BinPickingOptions] = field(default_factory=BinPickingOptions)
+    """For that environment alone."""
+
+
+_LINE_UPS = {
+    module.ENVIRONMENT_ID: module for module in (evaluate_data_center, evaluate_bin_picking)
+}
+"""Environments in which a policy is evaluated beside others, which can also be alone."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Evaluate as `arguments` say."""
     options = parse(EvaluateOptions, arguments, "evaluate")
-    if options.episodes < 1:
+    if options.episodes is not None and options.episodes < 1:
         raise Mistake(f"--episodes must be at least 1, got {options.episodes}")
     if options.seed < 0:
         raise Mistake(f"--seed must not be negative, got {options.seed}")
-    if options.policy == evaluate_data_center.ENVIRONMENT_ID:
-        evaluate_data_center.check_options(arguments, options.policy)
-        return evaluate_data_center.run(None, options)
-    loaded = load(options.policy, on=options.on, trust=options.trust)
-    from rlkit.environments import environment_id
+    if options.policy in _LINE_UPS:
+        loaded, environment = None, options.policy
+    else:
+        from rlkit.environments import environment_id
 
-    environment = environment_id(loaded.environment)
-    evaluate_data_center.check_options(arguments, environment)
-    if environment == evaluate_data_center.ENVIRONMENT_ID:
-        return evaluate_data_center.run(loaded, options)
+        loaded = load(options.policy, on=options.on, trust=options.trust)
+        environment = environment_id(loaded.environment)
+    for line_up in _LINE_UPS.values():
+        line_up.check_options(arguments, environment)
+    if environment in _LINE_UPS:
+        return _LINE_UPS[environment].run(loaded, options)
+    assert loaded is not None
     with redirect_stdout(sys.stderr):
         evaluation = _evaluate(loaded, options)
     result = {**evaluation.to_json(), "policy": describe_policy(loaded)}
@@ -111,11 +126,12 @@ def _evaluate(loaded: LoadedPolicy, options: EvaluateOptions) -> Evaluation:
     from rlkit.environments import for_evaluation
     from rlkit.evaluation import evaluate
 
-    with _progress(options.episodes) as on_episode:
+    episodes = options.episodes or _EPISODES
+    with _progress(episodes) as on_episode:
         return evaluate(
             loaded.policy,
             for_evaluation(loaded.environment),
-            options.episodes,
+            episodes,
             seed=options.seed,
             deterministic=not options.stochastic,
             on_episode=on_episode,
