@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
-from rlkit_envs.bin_picking.controller import Attempt, Outcome
+from rlkit_envs.bin_picking.controller import Attempt, OnMoment, Outcome
 from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin, Result
 from rlkit_envs.bin_picking.oracle import find_pick
 from rlkit_envs.bin_picking.parts import KINDS
@@ -24,12 +24,14 @@ class Bins:
     """`count` bins; each method works on all of them and gives one row a bin."""
 
     def __init__(self, config: BinPickingConfig, count: int) -> None:
-        self._bins = [PickingBin(config, (i,)) for i in range(count)]
+        self.bins = [PickingBin(config, (i,)) for i in range(count)]
         self._ended = np.zeros(count, bool)
+        self.on_moment: OnMoment = lambda: None
+        """Called after every time step of an attempt in `step`, for whoever films it."""
 
     def reset(self, seeds: Sequence[tuple[int, ...]] | None) -> NDArray[np.float32]:
         """Start a new episode everywhere, of a new sequence of episodes where there are seeds."""
-        for i, bin_ in enumerate(self._bins):
+        for i, bin_ in enumerate(self.bins):
             if seeds is not None:
                 bin_.seed, bin_.episode = seeds[i], -1
             bin_.begin()
@@ -42,12 +44,12 @@ class Bins:
         Gives observations, and by name one value a bin: reward, terminated, truncated, and `info`.
         """
         rows = []
-        for i, bin_ in enumerate(self._bins):
+        for i, bin_ in enumerate(self.bins):
             if self._ended[i]:
                 bin_.begin()
                 rows.append(_row(bin_, None))
             else:
-                rows.append(_row(bin_, bin_.attempt(int(actions[i]))))
+                rows.append(_row(bin_, bin_.attempt(int(actions[i]), self.on_moment)))
             self._ended[i] = rows[i]["terminated"] or rows[i]["truncated"]
         return self._observations(), _stacked(rows)
 
@@ -56,15 +58,15 @@ class Bins:
         return np.array(
             [
                 -1 if over else OUTCOMES.index(bin_.try_out(int(action)).outcome)
-                for bin_, action, over in zip(self._bins, actions, self._ended, strict=True)
+                for bin_, action, over in zip(self.bins, actions, self._ended, strict=True)
             ]
         )
 
     def find_picks(self, most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The oracle's actions, and whether they succeed; see `oracle.find_pick`."""
-        actions = np.zeros(len(self._bins), np.int64)
-        succeed = np.zeros(len(self._bins), bool)
-        for i, bin_ in enumerate(self._bins):
+        actions = np.zeros(len(self.bins), np.int64)
+        succeed = np.zeros(len(self.bins), bool)
+        for i, bin_ in enumerate(self.bins):
             if not self._ended[i]:
                 found = find_pick(bin_, most, np.random.default_rng([seed, i]))
                 actions[i], succeed[i] = found.action, found.succeeds
@@ -74,18 +76,18 @@ class Bins:
         """What `set_state` takes."""
         return [
             {**bin_.state(), "ended": np.array(over)}
-            for bin_, over in zip(self._bins, self._ended, strict=True)
+            for bin_, over in zip(self.bins, self._ended, strict=True)
         ]
 
     def set_state(self, states: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[np.float32]:
         """Go on from there; gives the observations."""
-        for i, (bin_, state) in enumerate(zip(self._bins, states, strict=True)):
+        for i, (bin_, state) in enumerate(zip(self.bins, states, strict=True)):
             bin_.set_state(state)
             self._ended[i] = bool(state["ended"])
         return self._observations()
 
     def _observations(self) -> NDArray[np.float32]:
-        return np.stack([bin_.observation for bin_ in self._bins])
+        return np.stack([bin_.observation for bin_ in self.bins])
 
 
 def _row(bin_: PickingBin, result: Result | None) -> dict[str, Any]:

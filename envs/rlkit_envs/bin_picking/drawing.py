@@ -19,6 +19,7 @@ Colour = tuple[int, int, int]
 
 BACKGROUND: Colour = (17, 19, 24)
 TEXT: Colour = (236, 238, 241)
+TRACK: Colour = (34, 38, 47)
 DIM: Colour = (160, 167, 180)
 CHOSEN: Colour = (255, 184, 77)
 GOOD: Colour = (111, 207, 133)
@@ -51,6 +52,9 @@ OUTCOME_WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Value of an `Outcome` -> what it says."""
+
+LEGEND_BASELINE = 23
+"""Of a legend's text, below the top of its bar."""
 
 _GAP = 14
 _MAP = 256
@@ -101,7 +105,7 @@ def attempt_picture(
         ("height", heights / tallest, HEIGHT_COLOURS, ("0", f"{tallest:.0f} mm")),
         ("chance of success", likely[stance], CHANCE_COLOURS, ("0", "100 %")),
     ):
-        draw.text((left, _GAP), caption, DIM, SMALL, "lt")
+        draw.text((left, _GAP + 12), caption, DIM, SMALL, "ls")
         image.paste(Image.fromarray(map_picture(numbers, colours, size, marked)), (left, top))
         ring(draw, (left, top), size, heights.shape, row, column)
         legend(draw, (left, top + _MAP + 6, left + _MAP), colours, *ends)
@@ -178,5 +182,5 @@ def legend(
         step = round(255 * (x - left) / max(1, right - left - 1))
         red, green, blue = colours[step].tolist()
         draw.line((x, top, x, top + _BAR - 1), (red, green, blue))
-    draw.text((left, top + _BAR + 5), least, DIM, SMALL, "lt")
-    draw.text((right, top + _BAR + 5), greatest, DIM, SMALL, "rt")
+    draw.text((left, top + LEGEND_BASELINE), least, DIM, SMALL, "ls")
+    draw.text((right, top + LEGEND_BASELINE), greatest, DIM, SMALL, "rs")

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rlkit_envs.bin_picking.bins import Bins
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.tiers import find_tier
 from rlkit_envs.bin_picking.workers import InProcess, Worker, shares
@@ -203,6 +204,12 @@ class BinPickingEnvs(VectorEnv):
             raise ValueError(f"a state of {len(state)} bins does not fit {self.num_envs}")
         self._ready = True
         return np.concatenate(self._call("set_state", self._split(state)))
+
+    @property
+    def bins_here(self) -> Bins | None:
+        """The bins, to be looked at, where they live in this process; else None."""
+        first = self._workers[0]
+        return first.bins if isinstance(first, InProcess) else None
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the processes."""

@@ -24,7 +24,7 @@ class InProcess:
     """Bins in this process; an answer is computed when it is asked for."""
 
     def __init__(self, config: BinPickingConfig, count: int) -> None:
-        self._bins = Bins(config, count)
+        self.bins = Bins(config, count)
         self._asked: tuple[str, tuple[Any, ...]] | None = None
 
     def ask(self, method: str, *arguments: Any) -> None:
@@ -35,7 +35,7 @@ class InProcess:
         """What the call gave."""
         assert self._asked is not None, "ask comes before answer"
         (method, arguments), self._asked = self._asked, None
-        return getattr(self._bins, method)(*arguments)
+        return getattr(self.bins, method)(*arguments)
 
     def close(self) -> None:
         """Nothing is left to close."""
