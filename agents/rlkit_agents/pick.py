@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rlkit_agents.averaging import WeightAverage
 from rlkit_agents.pick_policy import POOLING, PickNetworkConfig, PickPolicy
 from rlkit_agents.precision import Precision
 from rlkit_agents.q_learning import gradient_step
@@ -77,6 +78,9 @@ class PickConfig:
     """Gradients are scaled down to this norm over all weights."""
     target_update_every: int = 100
     """Gradient steps between copies into the target network; only with a discount."""
+    average_decay: float = 0.999
+    """Of the running average of the weights that is evaluated and saved (`averaging`), below 1; 0
+    takes the latest. What explores is always the latest."""
     precision: Precision = "auto"
     """Number format of convolutions."""
 
@@ -85,6 +89,8 @@ class PickConfig:
             raise ValueError(f"window must be a multiple of {POOLING} from 8 on, got {self.window}")
         if not 0 <= self.discount < 1:
             raise ValueError(f"discount must be in [0, 1), got {self.discount}")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
         if not 0 < self.bootstrap_share <= 1:
             raise ValueError(f"bootstrap_share must be in (0, 1], got {self.bootstrap_share}")
         for name in (
@@ -159,6 +165,9 @@ class Pick:
             )
         self.policy = policy.to(self.device)
         self.target = copy.deepcopy(self.policy).requires_grad_(False).eval()
+        self._average = None
+        if config.average_decay > 0.0:
+            self._average = WeightAverage(self.policy, config.average_decay)
         shape = observation_space.shape
         assert shape is not None
         if config.window > min(shape[1:]):
@@ -199,7 +208,7 @@ class Pick:
     @property
     def evaluated_policy(self) -> PickPolicy:
         """As `Algorithm.evaluated_policy`."""
-        return self.policy
+        return self.policy if self._average is None else self._average.policy
 
     @property
     def epsilon(self) -> float:
@@ -305,6 +314,8 @@ class Pick:
             steps=self.steps,
         )
         self.updates += 1
+        if self._average is not None:
+            self._average.follow(self.policy, self.updates)
         if config.discount > 0 and self.updates % config.target_update_every == 0:
             self.target.load_state_dict(self.policy.state_dict())
         chances = torch.sigmoid(logits.detach()).mean(1)
@@ -373,6 +384,7 @@ class Pick:
         return {
             "policy": self.policy.state_dict(),
             "target": self.target.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.state_dict(),
             "random": self._random.bit_generator.state,
@@ -388,6 +400,8 @@ class Pick:
         """Go on where `state` was taken; the replay's rows are brought back apart from this."""
         self.policy.load_state_dict(state["policy"])
         self.target.load_state_dict(state["target"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.load_state_dict(state["replay"])
         self._random.bit_generator.state = state["random"]

@@ -155,7 +155,7 @@ def _marble(random: np.random.Generator) -> Part:
 
 def _coin(random: np.random.Generator) -> Part:
     """A flat aluminium disc: a magnet that could lift it would like nothing better."""
-    radius, half_length = random.uniform(0.014, 0.017), random.uniform(0.002, 0.003)
+    radius, half_length = random.uniform(0.0165, 0.019), random.uniform(0.002, 0.003)
     return Part(
         "coin",
         (Solid("cylinder", (radius, half_length)),),

@@ -30,7 +30,7 @@ class Tier:
     """How far the centre of mass may lie off the middle, as a share of the part's reach."""
     friction: Range = (0.2, 0.3)
     """Coulomb's coefficient of parts and bin."""
-    force_n: Range = (7.5, 8.5)
+    force_n: Range = (8.5, 9.5)
     """The magnet's pull on a thick plate."""
     gap_m: Range = (0.0009, 0.0011)
     """The air gap at which a quarter of that is left."""
