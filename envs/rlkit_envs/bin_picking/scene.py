@@ -46,6 +46,10 @@ _SHAPES = {
 }
 
 
+# MuJoCo would write a file MUJOCO_LOG.TXT into the current folder; `Scene.step` finds the same out.
+mujoco.set_mju_user_warning(lambda message: None)
+
+
 class UnstablePhysicsError(ArithmeticError):
     """The simulation left what is physical: a number that is not finite, or an absurd speed."""
 
