@@ -17,7 +17,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import is_named, parse
 
-Benchmark = Literal["boxing", "agents", "storage", "data-center"]
+Benchmark = Literal["boxing", "agents", "storage", "data-center", "bin-picking"]
 """Each is a module of `rlkit.bench`, with _ for -."""
 
 
@@ -38,18 +38,28 @@ class DataCenterBenchOptions:
 
 
 @dataclass(frozen=True)
+class BinPickingBenchOptions:
+    """Only for bin-picking."""
+
+    attempts: int = 1_000
+    """Picks after each of which it is looked how deep parts sink into each other, at least 1."""
+
+
+@dataclass(frozen=True)
 class BenchOptions:
     """Run a benchmark, all contestants in turn in one process, and print a table.
 
     boxing: training speed beside Stable-Baselines3 and the emulator's own limit. agents: that of
     all algorithms, with and without memory. storage: memory of a replay, time of a checkpoint and
     of an import. data-center: the NumPy plant's year beside EnergyPlus's; minutes.
+    bin-picking: attempts a second on one core, and how well the physics holds.
     """
 
     name: Positional[Benchmark]
     """Which benchmark."""
     minutes: float | None = None
-    """Also train each contestant this long from scratch and evaluate it; boxing only."""
+    """Also train from scratch: each contestant of boxing this long, with an evaluation; bin-picking
+    until nine in ten attempts succeed, but no longer."""
     output: Path | None = None
     """Write the raw numbers there too, as JSON."""
     json: FlagCreatePairsOff[bool] = False
@@ -58,6 +68,14 @@ class BenchOptions:
         default_factory=DataCenterBenchOptions
     )
     """For that benchmark alone."""
+    bin_picking: OmitArgPrefixes[BinPickingBenchOptions] = field(
+        default_factory=BinPickingBenchOptions
+    )
+    """For that benchmark alone."""
+
+
+_OWN = {"data-center": DataCenterBenchOptions, "bin-picking": BinPickingBenchOptions}
+"""Benchmark -> the options that only it has."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -77,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
         if "minutes" not in inspect.signature(module.run_benchmark).parameters:
             raise Mistake(f"benchmark {options.name} trains nothing; leave out --minutes")
         settings["minutes"] = options.minutes
-    settings |= _of_data_center(options, arguments)
+    settings |= _own_settings(options, arguments)
     with redirect_stdout(sys.stderr), blaming_user(ImportError):
         result = module.run_benchmark(**settings)
     if options.output is not None:
@@ -91,15 +109,25 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _of_data_center(options: BenchOptions, arguments: Sequence[str]) -> dict[str, Any]:
-    """The settings of that benchmark, checked; none for others, where naming one is a mistake."""
-    if options.name != "data-center":
-        for option in fields(DataCenterBenchOptions):
+def _own_settings(options: BenchOptions, arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings that only the benchmark has, checked; those of others are a mistake."""
+    for benchmark, kind in _OWN.items():
+        for option in fields(kind):
             flag = f"--{option.name.replace('_', '-')}"
-            if is_named(flag, arguments) or is_named(f"--{option.name}", arguments):  # tyro: both
-                raise Mistake(f"{flag} is only for data-center, and this is {options.name}")
-        return {}
-    settings = asdict(options.data_center)
+            named = is_named(flag, arguments) or is_named(f"--{option.name}", arguments)
+            if named and options.name != benchmark:  # tyro takes either spelling
+                raise Mistake(f"{flag} is only for {benchmark}, and this is {options.name}")
+    if options.name == "data-center":
+        return _of_data_center(options.data_center)
+    if options.name == "bin-picking":
+        if options.bin_picking.attempts < 1:
+            raise Mistake(f"--attempts must be at least 1, got {options.bin_picking.attempts}")
+        return asdict(options.bin_picking)
+    return {}
+
+
+def _of_data_center(options: DataCenterBenchOptions) -> dict[str, Any]:
+    settings = asdict(options)
     plot = settings.pop("plot")
     if plot is not None and plot.suffix.lower() != ".svg":
         raise Mistake(f"--plot writes SVG; name a file that ends in .svg, not {plot.name}")

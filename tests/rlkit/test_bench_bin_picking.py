@@ -1,0 +1,195 @@
+"""The benchmark of bin picking with tiny windows and bins: what it measures and reports."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from rlkit.bench import bin_picking, picking_speed
+from rlkit.bench.picking_training import attempts_to_goal
+from rlkit.cli.main import main
+from rlkit.environments import GymnasiumEnvironment
+from rlkit.recipe import Recipe
+from rlkit.recipes import find_recipe
+from rlkit_agents.pick import PickConfig
+from rlkit_agents.pick_policy import PickNetworkConfig
+from rlkit_envs.bin_picking.configuration import BinPickingConfig
+from rlkit_envs.bin_picking.episode import PickingBin
+from rlkit_envs.bin_picking.scene import Scene
+
+SMALL = BinPickingConfig(parts=3, pixels=16)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    yield
+    torch.set_num_threads(1)
+
+
+def small_recipe() -> Recipe:
+    recipe = find_recipe("bin-picking")
+    algorithm = recipe.algorithm
+    assert isinstance(algorithm, PickConfig)
+    small = replace(
+        algorithm,
+        network=PickNetworkConfig(channels=(4, 4, 4), members=1),
+        window=8,
+        batch_size=4,
+        samples_per_step=0.5,
+        learning_starts=4,
+        replay_capacity=100,
+    )
+    world = GymnasiumEnvironment("rlkit/BinPicking-v0", {"parts": 3, "pixels": 16})
+    return replace(recipe, environment=world, algorithm=small, num_envs=2)
+
+
+def test_speeds_physics_and_ratios_are_reported():
+    lines: list[str] = []
+    result = bin_picking.run_benchmark(
+        0.01,
+        attempts=12,
+        parts=3,
+        recipe=small_recipe(),
+        window_seconds=0.05,
+        repeats=3,
+        on_progress=lines.append,
+    )
+    json.dumps(result, allow_nan=False)
+    assert {"machine", "rows", "ratios"} <= set(result)
+    full, episodes = result["rows"]
+    assert full["name"] == "attempts in a full bin of 3"
+    for row, name in ((full, "attempts"), (episodes, "environments")):
+        assert row["steps_per_second"] == sorted(row["windows"])[1] > 0
+        assert result["ratios"][f"{name}_per_second_to_goal"] == row["steps_per_second"] / 12
+    assert 0 < result["shares"]["sensing"] < 1
+    assert sum(result["shares"].values()) == pytest.approx(1)
+    assert 0 < result["seconds"]["picture"] < result["seconds"]["fill"]
+    ratio = result["physics"]["deepest_mm"] / 0.5
+    assert result["ratios"]["penetration_to_limit"] == ratio
+    assert result["training"]["attempts"] > 0
+    assert any("round 3 of 3" in line for line in lines)
+    stream = io.StringIO()
+    bin_picking.print_table(result, Console(file=stream, width=100))
+    text = " ".join(stream.getvalue().split())
+    assert "attempts in a full bin of 3" in text
+    assert "12 attempts in" in text
+    assert "of them 0 without the magnet" in text
+    assert ", 0 lost " in text
+    assert "trained for" in text
+
+
+def test_every_attempt_meets_a_full_bin(monkeypatch: pytest.MonkeyPatch):
+    full = picking_speed.FullBin(SMALL, seed=1)
+    monkeypatch.setattr(picking_speed, "_PER_BIN", 10)
+    met: list[int] = []
+    taken: list[int] = []
+    attempt = PickingBin.attempt
+
+    def watched(bin_: PickingBin, action: int) -> Any:
+        met.append(int(bin_.scene.present.sum()))
+        result = attempt(bin_, action)
+        taken.append(int(result.attempt.out.sum()))
+        return result
+
+    monkeypatch.setattr(PickingBin, "attempt", watched)
+    full.warm_up()
+    rate = full.window(0.5)
+    assert set(met) == {3}
+    assert sum(taken) > 0
+    assert len(met) == pytest.approx(1 + rate * 0.5, rel=0.5)
+    assert full._bin.episode == (len(met) - 1) // 10  # another bin every ten attempts
+
+
+def test_parts_are_counted_in_and_out():
+    lines: list[str] = []
+    found = bin_picking.settled_physics(SMALL, 30, 3, lines.append)
+    assert found["attempts"] == sum(found["outcomes"].values()) == 30
+    assert found["parts_in"] == 3 * found["bins"]
+    assert found["parts_in"] == found["parts_out"] + found["parts_left"]
+    assert (found["parts_lost"], found["escaped"]) == (0, 0)
+    assert found["parts_out"] == found["outcomes"]["ok"] + 2 * found["outcomes"]["double"]
+    assert 0 < found["median_mm"] <= found["p99_mm"] <= found["deepest_mm"] < 0.5
+    assert lines[-1] == "physics: 30 of 30 attempts"
+
+
+def test_what_sinks_in_or_gets_lost_is_told(monkeypatch: pytest.MonkeyPatch):
+    depths = iter(np.arange(1, 100) * 1e-4)
+    monkeypatch.setattr(Scene, "deepest_penetration_m", lambda _: next(depths))
+    outside = Scene.outside
+    attempt = PickingBin.attempt
+
+    def throws_one_out(bin_: PickingBin, action: int) -> Any:
+        result = attempt(bin_, action)
+        lost = bin_.scene.present.copy()
+        monkeypatch.setattr(
+            Scene, "outside", lambda scene: lost if scene is bin_.scene else outside
+        )
+        return replace(result, truncated=True)
+
+    monkeypatch.setattr(PickingBin, "attempt", throws_one_out)
+    found = bin_picking.settled_physics(SMALL, 1, 3, lambda line: None)
+    assert found["deepest_mm"] == pytest.approx(0.1)
+    assert found["parts_lost"] == 3 - found["parts_out"] > 0
+
+
+def test_training_stops_at_its_goal():
+    found = attempts_to_goal(small_recipe(), 5.0, lambda line: None, goal=0.5, window=4)
+    assert found["reached"]["attempts"] >= 4
+    assert found["reached"]["seconds"] <= found["seconds"] < 200
+    assert found["attempts"] - found["reached"]["attempts"] < 4  # it ends with the step under way
+    assert [row[0] for row in found["curve"]] == list(range(4, found["attempts"] + 1, 4))
+    assert found["settings"]["minutes"] == 5.0
+    never = attempts_to_goal(small_recipe(), 0.01, lambda line: None, goal=1.1, window=4)
+    assert never["reached"] is None
+    assert 0 <= never["success"] <= 1
+
+
+def test_numbers_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="attempts must be at least 1, got 0"):
+        bin_picking.run_benchmark(attempts=0)
+    with pytest.raises(ValueError, match="parts must be at least 1, got 0"):
+        bin_picking.run_benchmark(parts=0)
+
+
+def test_the_command_passes_on_what_to_run(monkeypatch: pytest.MonkeyPatch):
+    told: dict[str, Any] = {}
+
+    def measure(minutes: float | None = None, **settings: Any) -> dict[str, Any]:
+        told.update(settings, minutes=minutes)
+        return {}
+
+    monkeypatch.setattr(bin_picking, "run_benchmark", measure)
+    arguments = "--attempts 10000 --minutes 15 --json"
+    assert main(["bench", "bin-picking", *arguments.split()]) == 0
+    del told["on_progress"]
+    assert told == {"attempts": 10_000, "minutes": 15.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("bin-picking --attempts 0", "--attempts must be at least 1, got 0"),
+        ("bin-picking --days 3", "--days is only for data-center, and this is bin-picking"),
+        ("storage --attempts 3", "--attempts is only for bin-picking, and this is storage"),
+        ("data-center --attempts=3", "--attempts is only for bin-picking"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    complaint: str,
+):
+    monkeypatch.setattr(bin_picking, "run_benchmark", lambda **_: pytest.fail("it ran"))
+    assert main(["bench", *arguments.split()]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert complaint in said.err
