@@ -19,11 +19,11 @@ eight hours (Fanuc and Preferred Networks, 2015)."""
 EIGHT_HOURS = {"10 s": 2_880, "6 s": 4_800}
 """Attempts that a robot makes in eight hours, by how long one takes."""
 
-SIZE = (720, 450)
-"""(width, height) of every chart."""
+SIZE = (560, 384)
+"""(width, height) of every chart: legible where TensorBoard shows it at half of that."""
 _DETAIL = 2  # drawn so much larger, so that lines come out smooth
-_LEFT, _TOP, _RIGHT, _BOTTOM = 62, 64, 694, 398
-_STRIP = 52  # height of the highest bar
+_LEFT, _TOP, _RIGHT, _BOTTOM = 58, 68, 534, 330
+_STRIP = 40  # height of the highest bar
 _FIRST_ATTEMPT, _LAST_ATTEMPT = 100, 10_000
 _MANY = 20  # predictions in a bin that is worth a look
 _LEVEL: Colour = (111, 207, 133)
@@ -49,7 +49,7 @@ def success_chart(curve: Sequence[tuple[float, float]], window: int) -> Image.Im
     chart.levels((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), [f"{20 * i} %" for i in range(6)])
     ticks = list(_decades(chart.x_range))
     chart.ticks(ticks, [f"{tick:,}" for tick in ticks])
-    chart.note("attempts, exploration included", chart.x_range[1], 0.0, (0, 40), anchor="rs")
+    chart.note("attempts, exploration included", chart.x_range[1], 0.0, (0, 44), anchor="rs")
     sides = zip(EIGHT_HOURS.items(), ("rs", "ls"), strict=True)
     for (cycle, attempts), anchor in sides:
         chart.dashes((attempts, 0.0), (attempts, 1.0), DIM)
@@ -85,7 +85,7 @@ def reliability_diagram(
     chart.ticks(fifths, percents)
     chart.note("share that succeeded", 0.0, 1.0, (8, 18))
     told = f"chance given beforehand to {count:,} attempts, bars: how many"
-    chart.note(told, 1.0, 0.0, (0, 40), anchor="rs")
+    chart.note(told, 1.0, 0.0, (0, 44), anchor="rs")
     most = max((each.count for each in bins), default=0)
     for each in bins:
         if each.count:
@@ -103,10 +103,11 @@ def reliability_diagram(
 
 
 def _decades(limits: tuple[float, float]) -> Iterable[int]:
-    """1, 2 and 5 times powers of ten within limits."""
+    """1, 2 and 5 times powers of ten within limits; where these are far apart, powers alone."""
+    multiples = (1, 2, 5) if limits[1] <= 1_000 * limits[0] else (1,)
     power = 10 ** math.floor(math.log10(limits[0]))
     while power <= limits[1]:
-        yield from (n * power for n in (1, 2, 5) if limits[0] <= n * power <= limits[1])
+        yield from (n * power for n in multiples if limits[0] <= n * power <= limits[1])
         power *= 10
 
 
@@ -138,22 +139,22 @@ class _Chart:
 
     def heading(self, title: str, line: str) -> None:
         """Above the axes."""
-        self._draw.text((_DETAIL * _LEFT, _DETAIL * 12), title, TEXT, _font(17), "lt")
-        self._draw.text((_DETAIL * _LEFT, _DETAIL * 36), line, CHOSEN, _font(14), "lt")
+        self._draw.text((_DETAIL * _LEFT, _DETAIL * 12), title, TEXT, _font(18), "lt")
+        self._draw.text((_DETAIL * _LEFT, _DETAIL * 39), line, CHOSEN, _font(15), "lt")
 
     def levels(self, values: Sequence[float], names: Sequence[str]) -> None:
         """Lines across, named at the left."""
         for value, name in zip(values, names, strict=True):
             (left, y), (right, _) = self.at(self.x_range[0], value), self.at(self.x_range[1], value)
             self._draw.line((left, y, right, y), TRACK, _DETAIL)
-            self._draw.text((left - _DETAIL * 8, y), name, DIM, _font(13), "rm")
+            self._draw.text((left - _DETAIL * 8, y), name, DIM, _font(14), "rm")
 
     def ticks(self, values: Sequence[float], names: Sequence[str]) -> None:
         """Names below the lower axis."""
         for value, name in zip(values, names, strict=True):
             x, y = self.at(value, 0.0)
             self._draw.line((x, y, x, y + _DETAIL * 4), DIM, _DETAIL)
-            self._draw.text((x, y + _DETAIL * 8), name, DIM, _font(13), "mt")
+            self._draw.text((x, y + _DETAIL * 8), name, DIM, _font(14), "mt")
 
     def note(
         self,
@@ -167,7 +168,7 @@ class _Chart:
         """Words so many pixels right of and below a point."""
         left, top = self.at(x, y)
         place = (left + _DETAIL * shift[0], top + _DETAIL * shift[1])
-        self._draw.text(place, text, colour, _font(13), anchor)
+        self._draw.text(place, text, colour, _font(14), anchor)
 
     def curve(
         self, points: Sequence[tuple[float, float]], colour: Colour, width: float = 2

@@ -59,6 +59,10 @@ who programmed the picking; and its **eight hours**, that is
 All of these are curves of one chart on the page *Custom Scalars*; the image `picking/curve` shows
 them on a logarithmic axis. TensorBoard's own axis is environment steps, which also count the steps
 that fill a bin; `picking/attempts` tells attempts.
+
+`picking/brier`, `picking/ece` and the image `picking/reliability` compare the chances that the
+network gave beforehand to the attempts that it chose itself, of the last {JUDGED:,}, with what came
+of them. Its weights are the latest, as always while exploring.
 """
 
 

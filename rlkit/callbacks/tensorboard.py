@@ -55,6 +55,7 @@ class TensorBoard(Callback):
     episode/...       means over the episodes that finished since the last write: return, length,
                       and each thing that the environment counts
     health/...        norms of each layer's gradients, before clipping, and shares of dead ReLUs
+    picking/...       success, failures and calibration of bin picking: see `Picking`
     speed/...         environment steps a second, and the share of the time that acting, learning,
                       waiting for the environments, remembering and watching took
     learning/...      means over gradient steps of what the algorithm measures

@@ -7,6 +7,9 @@ from rlkit.calibration import reliability_table
 from rlkit.drawing import CHOSEN
 from rlkit.picking_charts import SIZE, reliability_diagram, success_chart
 
+AXES = (58, 68, 534, 330)
+"""Left, top, right and bottom, in pixels."""
+
 
 def is_chosen(image: Image.Image, x: float, y: float) -> bool:
     colour = np.array(image.getpixel((round(x), round(y))), float)
@@ -14,7 +17,7 @@ def is_chosen(image: Image.Image, x: float, y: float) -> bool:
 
 
 def test_the_success_chart_has_a_logarithmic_axis_with_marks() -> None:
-    left, top, right, bottom = 62, 64, 694, 398
+    left, top, right, bottom = AXES
     flat = success_chart([(100, 0.5), (1_000, 0.5), (10_000, 0.5)], 200)
     assert flat.size == SIZE
     assert is_chosen(flat, (left + right) / 2, (top + bottom) / 2)
@@ -36,7 +39,7 @@ def test_the_reliability_diagram_shows_shares_over_chances() -> None:
     chances = np.repeat([0.25, 0.75], 40)
     successes = np.arange(80) % 40 < np.repeat([10, 34], 40)  # shares 0.25 and 0.85
     image = reliability_diagram(reliability_table(chances, successes), 0.1, 0.05)
-    left, top, right, bottom = 62, 64, 694, 398
+    left, top, right, bottom = AXES
     for chance, share in ((0.25, 0.25), (0.75, 0.85)):
         x, y = left + chance * (right - left), bottom - share * (bottom - top)
         assert is_chosen(image, x, y)
