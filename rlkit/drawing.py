@@ -41,6 +41,7 @@ class Moment:
     picture: (height, width, 3) uint8, RGB; None of a moment that is followed and not drawn.
     score: sum of rewards so far. step: from 0.
     action: taken here, as an index or as a vector; None after the last.
+    continues: whether it shows what happens within the step of the moment before.
     """
 
     picture: np.ndarray | None
@@ -48,6 +49,7 @@ class Moment:
     step: int
     action: np.ndarray | int | None = None
     outlook: Outlook = field(default_factory=Outlook)
+    continues: bool = False
 
     @property
     def value(self) -> float | None:
@@ -168,7 +170,7 @@ class Scene:
         return image
 
     def _note_value(self, moment: Moment) -> None:
-        if moment.value is not None and moment.action is not None:
+        if moment.value is not None and moment.action is not None and not moment.continues:
             self._values.append(moment.value)
 
     def _draw_curve(self, draw: ImageDraw.ImageDraw, moment: Moment) -> None:

@@ -2,8 +2,9 @@
 each action is.
 
 A policy tells by methods that it may or may not have, so that any kind, of any library, can be
-asked: `outlook`, which answers for itself; `q_values` of value-based ones; `unroll` and `values` of
-actor-critics. With memory they take the recurrent state after the observations.
+asked: `outlook`, which answers for itself; `q_values` of value-based ones, with `outlook_map` of
+those that rate places; `unroll` and `values` of actor-critics. With memory they take the recurrent
+state after the observations.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ class Outlook:
 
     q_values: (actions,) expected return of each action. value: expected return as a critic says.
     probabilities: (actions,) of being drawn. gaussian: means and standard deviations, (components,)
-    each, that a continuous action is drawn with, before it is clipped to its bounds.
+    each, that a continuous action is drawn with, before it is clipped to its bounds. chances:
+    (stances, rows, columns) of success at each place, whatever else speaks against acting there.
     """
 
     q_values: np.ndarray | None = None
     value: float | None = None
     probabilities: np.ndarray | None = None
     gaussian: tuple[np.ndarray, np.ndarray] | None = None
+    chances: np.ndarray | None = None
 
     @property
     def preferences(self) -> np.ndarray | None:
@@ -50,7 +53,11 @@ def outlook_of(policy: Policy, observations: Tensor, state: State) -> Outlook:
         return told.outlook(observations, state)
     if hasattr(policy, "q_values"):
         past = () if state is None else (state,)  # only policies with memory know a state
-        return Outlook(q_values=as_array(told.q_values(observations, *past)))
+        places = hasattr(policy, "outlook_map")
+        return Outlook(
+            q_values=as_array(told.q_values(observations, *past)),
+            chances=as_array(told.outlook_map(observations)) if places else None,
+        )
     if hasattr(policy, "unroll") and hasattr(policy, "values"):
         outputs, values, _ = told.unroll(observations.unsqueeze(0), state)
         value = float(values)

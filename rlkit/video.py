@@ -2,7 +2,10 @@
 
 ffmpeg (from the package imageio-ffmpeg) encodes while the episode is played, so that memory does
 not grow with the length. A still is the last frame alone. How a frame looks is left to
-`rlkit.drawing` and `rlkit.action_panels`.
+`rlkit.drawing`, `rlkit.action_panels` and `rlkit.map_panel`.
+
+An environment may have more than a picture a step: `pictures_of_last_step()` then gives those of
+what happened within it, and its metadata `pictures_per_second` their pace.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ class VideoError(OSError):
 class RecordedEpisode:
     """An episode as it was recorded.
 
-    episode_return: sum of rewards. steps: environment steps; a video has one frame more.
+    episode_return: sum of rewards. steps: environment steps; a video has one frame more, and those
+    that the environment has of what happened within steps.
     counts: what the environment counts, by name; empty if it counts nothing.
     """
 
@@ -101,7 +105,8 @@ def record(
     try:
         check_spaces(policy, env.observation_space, env.action_space)
         own_pace = float(env.metadata.get("render_fps") or 30)
-        rate = own_pace if frames_per_second is None else frames_per_second
+        shown_pace = float(env.metadata.get("pictures_per_second") or own_pace)
+        rate = shown_pace if frames_per_second is None else frames_per_second
         policy.eval()
         observation, _ = env.reset(seed=seed)
         with torch.inference_mode():
@@ -167,6 +172,9 @@ def _play(
         picture = _picture(env) if pictured else None
         yield Moment(picture, score, steps, _drawn(action, env), outlook), None
         observation, reward, terminated, truncated, info = env.step(action)
+        for picture in _pictures_within(env) if pictured else ():
+            within = Moment(picture, score, steps, _drawn(action, env), outlook, continues=True)
+            yield within, None
         score += float(reward)
         steps += 1
         if terminated or truncated:
@@ -184,13 +192,24 @@ def _picture(env: gym.Env) -> np.ndarray:
     return np.asarray(env.render(), np.uint8)
 
 
+def _pictures_within(env: gym.Env) -> Iterator[np.ndarray]:
+    """What happened within the last step, of an environment that has pictures of that."""
+    if env.has_wrapper_attr("pictures_of_last_step"):
+        yield from env.get_wrapper_attr("pictures_of_last_step")()
+
+
 def _action_panel(env: gym.Env) -> Panel | None:
     """What draws the environment's actions, under its own names for them if it has any.
 
     These stand in its attribute `action_meanings`: a name for each action or component, or a
-    mapping of settings to levels for each action that combines some.
+    mapping of settings to levels for each action that combines some. Actions that are places have
+    no names but an attribute `action_grid`: stances, rows and columns.
     """
     space = env.action_space
+    if env.has_wrapper_attr("action_grid"):
+        from rlkit.map_panel import MapPanel
+
+        return MapPanel(env.get_wrapper_attr("action_grid"))
     if env.has_wrapper_attr("action_meanings"):
         names = list(env.get_wrapper_attr("action_meanings"))
     else:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.controller import Outcome
-from rlkit_envs.bin_picking.drawing import Picture
+from rlkit_envs.bin_picking.drawing import Picture, greatest_mm
 from rlkit_envs.bin_picking.episode import PickingBin
 from rlkit_envs.bin_picking.photography import Photographer, Pose
 from rlkit_envs.bin_picking.scene import Array
@@ -55,11 +55,13 @@ class Film:
         self._taken: _Taken | None = None
         self._outcome: Outcome | None = None
         self._tool_at = np.zeros(3)
+        self._tallest_mm = 0.0
 
     def restart(self) -> None:
         """Forget the last attempt: another pile lies there."""
         self._taking = self._taken = self._outcome = None
         self._poses = []
+        self._tallest_mm = greatest_mm(self._bin.observation[0])  # one scale for an episode
         self._tool_at = np.array([self._bin.config.bin_side_m / 2 + _BESIDE_M, 0.0, self._high_m])
 
     @property
@@ -99,7 +101,9 @@ class Film:
         """What there is now."""
         heights_mm, marked = self._seen()
         pose = self._with_tool(Pose.of(self._bin.scene), self._tool_at, upright=True)
-        return draw_sheet(self._photograph(pose), heights_mm, marked, None, self._standing())
+        return draw_sheet(
+            self._photograph(pose), heights_mm, marked, self._tallest_mm, None, self._standing()
+        )
 
     def last_attempt(self) -> Iterator[Picture]:
         """The tool comes, goes down, grips, lifts, carries; then what came of it.
@@ -114,6 +118,7 @@ class Film:
                 self._photograph(pose),
                 taken.heights_mm,
                 taken.marked,
+                self._tallest_mm,
                 taken.action % taken.marked.size,
                 taken.standing,
             )

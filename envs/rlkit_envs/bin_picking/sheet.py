@@ -23,7 +23,6 @@ from rlkit_envs.bin_picking.drawing import (
     TEXT,
     TRACK,
     Picture,
-    greatest_mm,
     legend,
     map_picture,
     ring,
@@ -61,26 +60,27 @@ def draw_sheet(
     photograph: Picture,
     heights_mm: NDArray[np.floating],
     marked: NDArray[np.bool_],
+    tallest_mm: float,
     pixel: int | None,
     standing: Standing,
 ) -> Picture:
     """(HEIGHT, WIDTH, 3); photograph: (480, 640, 3). heights_mm, marked: (rows, columns), the
-    latter where failures are remembered. pixel: the one chosen, counted row by row, or None.
+    latter where failures are remembered. tallest_mm: the top of the scale of heights. pixel: the
+    one chosen, counted row by row, or None.
     """
     image = Image.new("RGB", (WIDTH, HEIGHT), BACKGROUND)
     image.paste(Image.fromarray(photograph), (_MARGIN, _MARGIN))
     draw = ImageDraw.Draw(image)
     left = _MARGIN + _PHOTOGRAPH[0] + _GAP
     top = _MARGIN + _CAPTION
-    tallest = greatest_mm(heights_mm)
     draw.text((left, _MARGIN + 12), "height map, as the policy sees it", DIM, SMALL, "ls")
     size = (_MAP, _MAP)
-    shown = map_picture(heights_mm / tallest, HEIGHT_COLOURS, size, marked)
+    shown = map_picture(heights_mm / tallest_mm, HEIGHT_COLOURS, size, marked)
     image.paste(Image.fromarray(shown), (left, top))
     if pixel is not None:
         row, column = divmod(pixel, heights_mm.shape[1])
         ring(draw, (left, top), size, heights_mm.shape, row, column)
-    ends = ("0", f"{tallest:.0f} mm")
+    ends = ("0", f"{tallest_mm:.0f} mm")
     legend(draw, (left, top + _MAP + 6, left + _MAP), HEIGHT_COLOURS, *ends)
     if marked.any():
         middle = left + _MAP // 2
@@ -125,7 +125,7 @@ def _draw_standing(draw: ImageDraw.ImageDraw, top: int, standing: Standing) -> N
     made, picked = sum(standing.counts.values()), standing.counts["ok"]
     numbers = [
         ("picked", f"{picked}"),
-        ("success", f"{picked / made:.0%}" if made else "\u2013"),
+        ("success", f"{picked / made:.0%}" if made else "-"),
         ("steel left", f"{standing.ferrous_left}"),
     ]
     if standing.others_left:

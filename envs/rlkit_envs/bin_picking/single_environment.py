@@ -67,6 +67,12 @@ class BinPickingEnv(gymnasium.Env):
             self._film = Film(bins.bins[0])
             bins.on_moment = self._film.on_moment
 
+    @property
+    def action_grid(self) -> tuple[int, int, int]:
+        """Ways in which the tool may stand, rows and columns: actions count through them so."""
+        config = self.envs.config
+        return 1 + config.leans, config.pixels, config.pixels
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
