@@ -201,6 +201,7 @@ def _play_in_processes(
     on_episode: OnEpisode,
 ) -> None:
     """Fill `done`. Raises what a process raised, BrokenProcessPool where one was killed."""
+    others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(
         min(processes, len(jobs)),
         mp_context=multiprocessing.get_context("spawn"),
@@ -212,6 +213,10 @@ def _play_in_processes(
         for future in as_completed(futures):
             done[futures[future]] = future.result()
             on_episode(len(done), len(jobs))
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()  # the oracle's episodes take too long to wait for
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -45,7 +45,7 @@ class EvaluateOptions:
     trust: FlagCreatePairsOff[bool] = False
     """Load an archive of Stable-Baselines3, which can run any code that is in it."""
     episodes: int | None = None
-    """Episodes to play, at least 1; by default 100, in bin picking fewer."""
+    """Episodes to play, at least 1; by default 100, in bin picking 12."""
     seed: int = 0
     """Determines the episodes."""
     json: FlagCreatePairsOff[bool] = False

@@ -134,6 +134,13 @@ def test_an_episode_is_the_same_whoever_else_picks_and_in_however_many_processes
     assert alone["oracle"][0].outcomes.tolist() != together["random on part"][0].outcomes.tolist()
 
 
+def test_what_goes_wrong_in_a_process_is_told():
+    broken = HeuristicPicker("random")
+    broken.name = "gone"
+    with pytest.raises(KeyError, match="gone"):
+        evaluated({"broken": broken, "oracle": OraclePicker()}, processes=2)
+
+
 def test_chances_are_held_against_what_came_of_them():
     found = evaluated({"silent": Believer(None), "believer": Believer(0.7)})
     for silent, believer in zip(found["silent"], found["believer"], strict=True):
