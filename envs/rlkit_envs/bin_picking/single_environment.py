@@ -132,6 +132,8 @@ class BinPickingEnv(gymnasium.Env):
         """As `BinPickingEnvs.set_state`; the observation is that of one bin."""
         observation = self.envs.set_state(state)[0]
         self._observation, self._over = observation, bool(state[0]["ended"])
+        if self._film is not None:
+            self._film.restart()
         return observation
 
     def close(self) -> None:
