@@ -111,6 +111,15 @@ def test_who_picks_the_floor_misses_until_it_is_told_to_stop():
     assert row["calibration"] is None
 
 
+@pytest.mark.parametrize("name", list(HEURISTICS))
+def test_heuristics_keep_away_from_remembered_failures(name: str):
+    bin_ = PickingBin(SMALL, (5, 0))
+    bin_.begin()
+    bin_.observation[-1] = 1.0
+    bin_.observation[-1, 14, 17] = 0.0
+    assert HeuristicPicker(name).choose(bin_).action == 14 * 32 + 17
+
+
 def test_nobody_beats_the_oracle():
     heuristics: dict[str, Picker] = {name: HeuristicPicker(name) for name in HEURISTICS}
     found = evaluated({**heuristics, "oracle": OraclePicker()})
