@@ -26,7 +26,7 @@ from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.controller import Outcome
 from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
 from rlkit_envs.bin_picking.oracle import view_of
-from rlkit_envs.bin_picking.tiers import TIERS
+from rlkit_envs.bin_picking.tiers import EVERY_TIER, TIERS
 
 ENVIRONMENT_ID = "rlkit/BinPicking-v0"
 HELD_OUT = "held-out"
@@ -80,7 +80,7 @@ def config_of(environment: Environment) -> BinPickingConfig:
 def setting_of(config: BinPickingConfig) -> str | None:
     """Which of SETTINGS a configuration belongs to; None for shapes held out in other tiers."""
     if config.shapes == "training":
-        return config.tier
+        return "mixed" if config.tier == EVERY_TIER else config.tier
     return HELD_OUT if config.tier == "mixed" else None
 
 

@@ -65,9 +65,12 @@ def for_evaluation(environment: Environment) -> Environment:
     """The environment under the protocol of evaluations, whatever a training made easier.
 
     An Atari game gets sticky actions of 0.25, unclipped rewards, up to 30 no-ops and whole episodes
-    (Machado et al. 2018); what a policy sees, its actions and its pace stay as they are.
+    (Machado et al. 2018); what a policy sees, its actions and its pace stay as they are. Bins that
+    were of all tiers are of the mixed one.
     """
-    if not isinstance(environment, AtariProtocol):
+    if isinstance(environment, GymnasiumEnvironment):
+        if environment.arguments.get("tier") == "all":  # bin picking alone has tiers
+            return replace(environment, arguments={**environment.arguments, "tier": "mixed"})
         return environment
     usual = AtariProtocol(environment.game)
     return replace(

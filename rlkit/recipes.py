@@ -232,7 +232,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="bin-picking",
-            environment=GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "mixed"}),
+            environment=GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "all"}),
             algorithm=PickConfig(),
             num_envs=8,
             steps=10_000,

@@ -15,6 +15,7 @@ from rlkit_envs.bin_picking.heuristics import View, choose, random_on_part
 from rlkit_envs.bin_picking.oracle import inside_of, view_of
 from rlkit_envs.bin_picking.scene import Array, Scene
 from rlkit_envs.bin_picking.sensor import Camera, CameraConfig, Picture
+from rlkit_envs.bin_picking.tiers import find_tier
 
 BATCH = 4
 """Bins of the environment."""
@@ -96,7 +97,7 @@ class WholeEpisodes:
 
     def __init__(self, config: BinPickingConfig, seed: int) -> None:
         self._envs = BinPickingEnvs(BATCH, config=config, processes=1)
-        camera = config.camera(self._envs.tier)
+        camera = config.camera(find_tier(config.tier))
         inside = inside_of(PickingBin(config, (seed,)))
         self._blind = View(np.zeros(inside.shape), inside, camera.pixel_m, 0.0)
         self._random = np.random.default_rng(seed)

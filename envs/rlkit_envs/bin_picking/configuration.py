@@ -8,7 +8,7 @@ from typing import Literal
 from rlkit_envs.bin_picking.controller import MotionConfig
 from rlkit_envs.bin_picking.scene import ToolConfig
 from rlkit_envs.bin_picking.sensor import CameraConfig
-from rlkit_envs.bin_picking.tiers import Tier, find_tier
+from rlkit_envs.bin_picking.tiers import EVERY_TIER, TIERS, Tier, find_tier
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class BinPickingConfig:
     """Everything about the environment; None leaves a number to the tier."""
 
     tier: str = "mixed"
-    """Which of `tiers.TIERS`."""
+    """Which of `tiers.TIERS`, or "all" for one drawn anew for each episode."""
     shapes: Literal["training", "held_out"] = "training"
     """The tier's own kinds of parts, or kinds that no training sees."""
     parts: int | None = None
@@ -51,7 +51,8 @@ class BinPickingConfig:
     """How the tool moves."""
 
     def __post_init__(self) -> None:
-        self.camera(find_tier(self.tier))
+        for name in TIERS if self.tier == EVERY_TIER else (self.tier,):
+            self.camera(find_tier(name))
         if self.shapes not in ("training", "held_out"):
             raise ValueError(f"shapes must be 'training' or 'held_out', not {self.shapes!r}")
         if self.parts is not None and self.parts < 1:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.bins import Bins
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
-from rlkit_envs.bin_picking.tiers import find_tier
 from rlkit_envs.bin_picking.workers import InProcess, Worker, shares
 
 StepResult: TypeAlias = tuple[
@@ -93,7 +92,6 @@ class BinPickingEnvs(VectorEnv):
             raise ValueError(f"processes must not be negative, got {processes}")
         self.config = replace(config, **settings) if config else BinPickingConfig(**settings)
         self.num_envs = num_envs
-        self.tier = find_tier(self.config.tier)
         pixels, channels = self.config.pixels, self.config.channels
         low = np.zeros((channels, pixels, pixels), np.float32)
         high = np.ones_like(low)

@@ -21,7 +21,7 @@ from rlkit_envs.bin_picking.magnet import Magnet, MagnetConfig
 from rlkit_envs.bin_picking.parts import DISTRACTORS, Part, draw_part
 from rlkit_envs.bin_picking.scene import Array, BinConfig, Scene, UnstablePhysicsError
 from rlkit_envs.bin_picking.sensor import Camera, Picture
-from rlkit_envs.bin_picking.tiers import Range, find_tier
+from rlkit_envs.bin_picking.tiers import Range, draw_tier
 
 OUTCOMES = tuple(Outcome)
 """In the order of the numbers that stand for them."""
@@ -47,14 +47,13 @@ class PickingBin:
 
     def __init__(self, config: BinPickingConfig, seed: tuple[int, ...]) -> None:
         self.config = config
-        self.tier = find_tier(config.tier)
         self.seed = seed
-        self.camera = Camera(config.camera(self.tier))
+        self.episode = -1
+        """Number of the present one."""
+        self._choose_tier()
         self.points_m = self.camera.config.points()
         self.memory = FailureMemory(self.points_m, config.failure_radius_m)
         self.leans = _leans(config)
-        self.episode = -1
-        """Number of the present one."""
         self.attempts = 0
         """Made in the present episode."""
         self.failures_in_a_row = 0
@@ -74,10 +73,15 @@ class PickingBin:
         self._look()
 
     def _random(self, purpose: int, number: int = 0) -> np.random.Generator:
-        return np.random.default_rng([*self.seed, self.episode, purpose, number])
+        return np.random.default_rng([*self.seed, max(0, self.episode), purpose, number])
+
+    def _choose_tier(self) -> None:
+        self.tier = draw_tier(self.config.tier, self._random(3))
+        self.camera = Camera(self.config.camera(self.tier))
 
     def _build(self) -> None:
         """Draw the parts and the physics of the present episode."""
+        self._choose_tier()
         config, tier, random = self.config, self.tier, self._random(0)
 
         def within(limits: Range) -> float:

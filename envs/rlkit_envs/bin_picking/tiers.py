@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+
 from rlkit_envs.bin_picking.parts import DISTRACTORS, HELD_OUT_KINDS, KINDS
 
 Range = tuple[float, float]
@@ -89,6 +91,20 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
     }
 )
 """Name -> tier, from easy to hard."""
+
+
+EVERY_TIER = "all"
+"""Stands for a tier drawn anew for each episode, by these shares."""
+SHARES: Mapping[str, float] = MappingProxyType(
+    {"single": 0.1, "mixed": 0.35, "heavy": 0.2, "entangled": 0.2, "walled": 0.15}
+)
+
+
+def draw_tier(name: str, random: np.random.Generator) -> Tier:
+    """The tier of that name, or one drawn by `SHARES` for "all"; raises as `find_tier`."""
+    if name == EVERY_TIER:
+        name = str(random.choice(list(SHARES), p=list(SHARES.values())))
+    return find_tier(name)
 
 
 def find_tier(name: str) -> Tier:
