@@ -46,3 +46,9 @@ def lay() -> Callable[..., Scene]:
         return scene
 
     return make
+
+
+@pytest.fixture
+def broken_physics(tmp_path, monkeypatch) -> None:
+    """For tests that break the simulation: MuJoCo logs that to a file in the working folder."""
+    monkeypatch.chdir(tmp_path)

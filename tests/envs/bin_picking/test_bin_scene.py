@@ -137,6 +137,7 @@ def test_what_counts_as_outside(lay, position, outside):
     assert lay([BALL], [position]).outside().tolist() == [outside]
 
 
+@pytest.mark.usefixtures("broken_physics")
 def test_speeds_that_are_not_finite_or_absurd_are_noticed(lay):
     scene = lay([BALL], [(0, 0, 0.01)])
     dof = scene.model.body_dofadr[scene.part_bodies[0]]

@@ -121,6 +121,7 @@ def test_wall_the_magnet_sticks_to_a_ferrous_floor(lay, box):
         assert_nothing_moved_out(done)
 
 
+@pytest.mark.usefixtures("broken_physics")
 @pytest.mark.parametrize("speed", [np.nan, np.inf, 1e4])
 @pytest.mark.parametrize("moment", [0, 30, 120])
 def test_unstable_physics_ends_the_episode_and_nothing_of_it_is_seen(speed, moment):
