@@ -24,6 +24,9 @@ class EvaluationSchedule:
     """Episodes of an evaluation during training."""
     final_episodes: int = 100
     """Episodes of the evaluation at the end; 0 skips it."""
+    best_by: str = "return"
+    """What the best policy has most of on average: the return, or something that the environment
+    counts in an episode, by name."""
     video_every: int = 0
     """Environment steps between videos of an episode; the best policy's is last. 0 makes none."""
 

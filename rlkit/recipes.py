@@ -237,7 +237,9 @@ RECIPES: dict[str, Recipe] = {
             num_envs=8,
             steps=10_000,
             checkpoint_every=2_000,
-            evaluation=EvaluationSchedule(every=1_000, episodes=8, final_episodes=40),
+            evaluation=EvaluationSchedule(
+                every=1_000, episodes=8, final_episodes=40, best_by="success"
+            ),
         ),
         Recipe(
             name="cartpole",

@@ -72,9 +72,18 @@ class Training:
         torch.manual_seed(int(self.seeds.exploration.generate_state(1)[0]))
         try:
             self._assemble(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self._check_criterion()
         except (ValueError, ImportError, MemoryError) as error:
             raise RecipeError(f"recipe {recipe.name!r} cannot be trained: {error}") from error
         self.checkpoints = CheckpointStore(run.checkpoints, recipe.checkpoints_kept)
+
+    def _check_criterion(self) -> None:
+        """Raise ValueError where the best policy is to be chosen by what nobody counts."""
+        counts = self.stepper.envs.metadata.get("episode_counts", {})
+        criterion = self.recipe.evaluation.best_by
+        if criterion not in ("return", *counts):
+            known = ", ".join(("return", *counts))
+            raise ValueError(f"evaluation.best_by is {criterion!r}; there is {known}")
 
     def _assemble(self, device: str) -> None:
         """Build what steps and what learns. Raises what a `RecipeError` is made of."""

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlkit.callbacks.callback import Callback
 from rlkit.callbacks.intervals import crossed
 from rlkit.environments import for_evaluation
@@ -68,8 +70,9 @@ class Evaluating(Callback):
             return
         self._evaluated_at = training.steps
         self._save(training, "last")
-        if self.best_mean is None or evaluation.summary.mean >= self.best_mean:
-            self.best_mean, self.best_step = evaluation.summary.mean, training.steps
+        mean = _mean_of(training.recipe.evaluation.best_by, evaluation)
+        if self.best_mean is None or mean >= self.best_mean:
+            self.best_mean, self.best_step = mean, training.steps
             self._save(training, "best")
 
     def _save(self, training: Training, name: str) -> None:
@@ -122,6 +125,13 @@ class Evaluating(Callback):
         self._done = state["done"]
         self.best_mean, self.best_step = state["best_mean"], state["best_step"]
         self._evaluated_at = state["evaluated_at"]
+
+
+def _mean_of(name: str, evaluation: Evaluation) -> float:
+    """The mean over episodes of the return, or of what the environment counts by that name."""
+    if name == "return":
+        return evaluation.summary.mean
+    return float(np.mean(evaluation.counts[name]))
 
 
 def _keep_lines(path: Path, count: int) -> None:

@@ -382,6 +382,38 @@ def test_evaluations_come_when_due_and_the_best_policy_is_kept(
     assert lines[0]["seconds"] <= lines[-1]["seconds"]
 
 
+def test_the_best_policy_may_be_the_one_with_most_of_what_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cartpole: Recipe
+):
+    evaluate = evaluating.evaluate
+    counted = iter([1.0, 3.0, 2.0, 0.0])
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        made = evaluate(*arguments, **options)
+        return replace(made, counts={"correct": made.returns, "delay": [next(counted)]})
+
+    monkeypatch.setattr(evaluating, "evaluate", counting)
+    run = begin(_recall(small_cartpole, best_by="delay"), tmp_path)
+    steps = [line["step"] for line in run.evaluations() if not line["final"]]
+    assert len(steps) == 3
+    header = read_policy_file(run.policies / "best.safetensors")[0]
+    assert header["provenance"]["steps"] == steps[1]
+
+
+def test_choosing_the_best_policy_by_what_nobody_counts_is_refused_at_once(
+    tmp_path: Path, small_cartpole: Recipe
+):
+    with pytest.raises(RecipeError, match="best_by is 'points'; there is return, correct, delay"):
+        begin(_recall(small_cartpole, best_by="points"), tmp_path)
+
+
+def _recall(recipe: Recipe, best_by: str) -> Recipe:
+    """The same training, shorter and on the recall task, with three evaluations of two episodes."""
+    schedule = EvaluationSchedule(every=200, episodes=2, final_episodes=1, best_by=best_by)
+    world = GymnasiumEnvironment("rlkit/Recall-v0")
+    return replace(recipe, environment=world, steps=600, evaluation=schedule)
+
+
 def test_a_policy_is_evaluated_under_the_protocol_whatever_made_its_training_easier(
     tmp_path: Path, small_boxing: Recipe
 ):
