@@ -51,6 +51,16 @@ def test_miss_the_bare_floor(lay, box):
     assert_nothing_moved_out(done)
 
 
+def test_miss_a_part_that_falls_out_by_itself(lay, box):
+    """It is out, and no success of the magnet."""
+    ball = Part("ball", (Solid("sphere", (0.010,)),), ferrous=False)
+    scene = lay([box(0.01, 0.01, 0.005), ball], [(0.04, 0.04, 0.005), (-0.068, 0.0, 0.03)])
+    done = attempt(scene, -0.02, -0.03)
+    assert done.outcome is Outcome.MISS
+    assert done.out.tolist() == [False, True]
+    assert done.lifted == 0
+
+
 def test_miss_a_part_heavier_than_the_magnet_holds(lay, box):
     scene = lay([box(0.03, 0.03, 0.01, mass_kg=2.0)], [(0, 0, 0.01)])
     done = attempt(scene, force_n=10.0)
