@@ -31,11 +31,12 @@ from rlkit_envs.bin_picking.scene import (
 WIDTH, HEIGHT = 640, 480
 """Of a photograph, in pixels."""
 
-_RAYS = (960, 720)  # more than pixels, to smooth edges
+_RAYS = (840, 630)  # more than pixels, to smooth edges
 _HIDDEN_GROUP = 5
 _VIEW_DEG = 35.0
 _FAR_M = 100.0
 _NEAR_M = 0.01
+_SHAFT_M = 0.4  # of a bin of 0.2 m, so that the shaft's end is never in the picture
 _STILL_M = 1e-4  # what moved less since it was cast has not moved: a third of a ray
 _SOFTNESS = 5  # rays across which the edge of a shadow fades
 
@@ -104,10 +105,11 @@ class Photographer:
         groups = self._model.geom_group
         groups[self._is_part] = PART_GROUP
         groups[(groups == BIN_GROUP) & (self._model.geom_pos[:, 1] < 0)] = _HIDDEN_GROUP
+        size = scene.bin.side_m / 0.2
+        self._lengthen_shaft(_SHAFT_M * size - scene.tool.shaft_length_m)
         self._seen = np.zeros(6, np.uint8)
         self._seen[[PART_GROUP, BIN_GROUP, TOOL_GROUP, GROUND_GROUP]] = 1
         self._colours, self._shine = _materials(scene)
-        size = scene.bin.side_m / 0.2
         self._camera = _Eye.at(
             (0.025 * size, -0.36 * size, 0.47 * size), (0.025 * size, 0.0 * size, 0.05 * size)
         )
@@ -143,6 +145,16 @@ class Photographer:
         )
         sharp = np.clip(colours, 0.0, 255.0).astype(np.uint8)
         return cv2.resize(sharp, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+    def _lengthen_shaft(self, longer_m: float) -> None:
+        """Let the shaft go up out of the picture, where a robot would hold it."""
+        model = self._model
+        shaft = model.geom("shaft").id
+        model.geom_pos[shaft, 2] += max(0.0, longer_m) / 2
+        model.geom_size[shaft, 1] += max(0.0, longer_m) / 2
+        radius, half_length = model.geom_size[shaft, :2]
+        model.geom_aabb[shaft] = (0.0, 0.0, 0.0, radius, radius, half_length)
+        model.geom_rbound[shaft] = np.hypot(radius, half_length)
 
     def _what_moved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """(rays,) each: which may now see something else, and which may now be lit otherwise."""
