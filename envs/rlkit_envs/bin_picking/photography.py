@@ -35,6 +35,8 @@ _RAYS = (840, 630)  # more than pixels, to smooth edges
 _HIDDEN_GROUP = 5
 _VIEW_DEG = 35.0
 _FAR_M = 100.0
+_LAMP_CELLS, _LAMP_REACH = 400, 1.2  # a grid over what the lamp sees, and the tangent of its edge
+_BEYOND = 10_000  # cells
 _NEAR_M = 0.01
 _SHAFT_M = 0.4  # of a bin of 0.2 m, so that the shaft's end is never in the picture
 _STILL_M = 1e-4  # what moved less since it was cast has not moved: a third of a ray
@@ -124,7 +126,7 @@ class Photographer:
         self._geoms = np.full(count, -1, np.int32)
         self._points = np.zeros((count, 3))
         self._normals = np.zeros((count, 3))
-        self._from_lamp = np.full((2, count), np.inf, np.float32)
+        self._lamp_cells = np.zeros(count, np.int32)
         self._lit = np.zeros(count, np.float32)
         self._ambient = np.tile(np.array(BACKGROUND, np.float32), (count, 1))
         self._direct = np.zeros((count, 3), np.float32)
@@ -159,25 +161,18 @@ class Photographer:
     def _what_moved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """(rays,) each: which may now see something else, and which may now be lit otherwise."""
         across, down = _RAYS
-        stale = np.zeros((down, across), bool)
-        shadow = np.zeros(down * across, bool)
         boxes, before = self._corners(), self._boxes
         if before is None:
             self._boxes = boxes
-            return np.ones(down * across, bool), shadow
+            return np.ones(down * across, bool), np.zeros(down * across, bool)
+        stale = np.zeros((down, across), np.uint8)
+        shadow = np.zeros((_LAMP_CELLS, _LAMP_CELLS), np.uint8)
         moved = (np.abs(boxes - before).max((1, 2)) > _STILL_M) & (self._model.geom_bodyid > 0)
-        for body in np.unique(self._model.geom_bodyid[moved]):
-            mine = moved & (self._model.geom_bodyid == body)
-            for corners in (before[mine].reshape(-1, 3), boxes[mine].reshape(-1, 3)):
-                seen = self._camera.project(corners) / self._reach
-                left, right = _span(seen[:, 0], across)
-                top, bottom = _span(-seen[:, 1], down)
-                stale[top:bottom, left:right] = True
-                falls = self._lamp.project(corners)
-                (x, y), (left, top), (right, bottom) = self._from_lamp, falls.min(0), falls.max(0)
-                shadow |= (x > left) & (x < right) & (y > top) & (y < bottom)
+        for corners in (*before[moved], *boxes[moved]):
+            _cover(stale, self._camera.project(corners) / self._reach)
+            _cover(shadow, self._lamp.project(corners) / _LAMP_REACH)
         before[moved] = boxes[moved]
-        return stale.ravel(), shadow
+        return stale.ravel() > 0, shadow.ravel()[self._lamp_cells] > 0
 
     def _corners(self) -> Array:
         """(geoms, 8, 3) of the boxes around geoms, in metres."""
@@ -218,7 +213,10 @@ class Photographer:
         points = self._camera.point + np.where(hit, distances, 0.0)[:, None] * rays
         self._geoms[which], self._points[which] = geoms, points
         self._normals[which] = normals
-        self._from_lamp[:, which] = np.where(hit, self._lamp.project(points).T, np.inf)
+        x, y = _cells(self._lamp.project(points) / _LAMP_REACH, _LAMP_CELLS, _LAMP_CELLS).T
+        self._lamp_cells[which] = np.clip(y, 0, _LAMP_CELLS - 1) * _LAMP_CELLS + np.clip(
+            x, 0, _LAMP_CELLS - 1
+        )
         albedo = 255.0 * self._colours[geoms]
         to_lamp = _unit(self._lamp.point - points)
         facing = np.maximum(0.0, (normals * to_lamp).sum(1))
@@ -273,11 +271,17 @@ def _materials(scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return colours, shine
 
 
-def _span(seen: Array, count: int) -> tuple[int, int]:
-    """The first and one past the last of `count` rays from -1 to 1 that a thing may touch."""
-    ends = (np.array([seen.min(), seen.max()]) + 1.0) / 2.0 * count
-    first, last = np.clip(ends, -1.0, count + 1.0)
-    return max(0, int(first) - 1), max(0, min(count, int(last) + 2))
+def _cells(seen: Array, across: int, down: int) -> NDArray[np.int32]:
+    """(..., 2) column and row of a grid of the square from -1 to 1, of points (..., 2) in it."""
+    cells = (seen * (1.0, -1.0) + 1.0) / 2.0 * (across, down)
+    return np.clip(np.floor(cells), -_BEYOND, _BEYOND).astype(np.int32)
+
+
+def _cover(grid: NDArray[np.uint8], seen: Array) -> None:
+    """Mark all cells that a convex thing with corners (n, 2), from -1 to 1, may touch."""
+    hull = cv2.convexHull(_cells(seen, grid.shape[1], grid.shape[0]))
+    cv2.fillConvexPoly(grid, hull, (1,))
+    cv2.polylines(grid, [hull], True, (1,), thickness=3)  # what lies on its rim
 
 
 def _unit(vectors: Array) -> Array:
