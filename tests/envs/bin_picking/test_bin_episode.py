@@ -6,6 +6,7 @@ import pytest
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.controller import Outcome
 from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
+from rlkit_envs.bin_picking.oracle import find_pick
 from rlkit_envs.bin_picking.tiers import TIERS
 
 PIXELS = 24
@@ -86,6 +87,14 @@ def test_an_episode_is_truncated_after_two_attempts_a_part():
     bin_ = begun(parts=2, failures_in_a_row=100)
     ends = [bin_.attempt(0).truncated for _ in range(4)]
     assert ends == [False, False, False, True]
+
+
+def test_clearing_the_bin_with_the_last_attempt_is_no_truncation():
+    bin_ = begun(parts=1, tier="single", force_n=30.0, shake_after=0)
+    bin_.attempt(0)
+    found = find_pick(bin_, 60, np.random.default_rng(0))
+    result = bin_.attempt(found.action)
+    assert (result.reward, result.terminated, result.truncated) == (1.0, True, False)
 
 
 def test_a_success_begins_the_count_of_failures_anew():

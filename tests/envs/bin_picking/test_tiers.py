@@ -8,7 +8,7 @@ import pytest
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.episode import PickingBin
 from rlkit_envs.bin_picking.parts import DISTRACTORS, HELD_OUT_KINDS
-from rlkit_envs.bin_picking.tiers import TIERS, Tier, find_tier
+from rlkit_envs.bin_picking.tiers import SHARES, TIERS, Tier, draw_tier, find_tier
 
 
 @pytest.mark.parametrize("name", TIERS)
@@ -112,6 +112,30 @@ def test_noise_is_drawn_anew_for_each_picture_and_follows_from_the_seed():
     assert not np.isclose(first.observation[0][rim], seen[rim], atol=1e-3).all()
     again.attempt(0)
     np.testing.assert_array_equal(first.observation, again.observation)
+
+
+def test_all_stands_for_a_tier_drawn_by_shares():
+    random = np.random.default_rng(0)
+    drawn = [draw_tier("all", random) for _ in range(2000)]
+    assert sum(SHARES.values()) == pytest.approx(1.0, abs=1e-12)
+    for name, share in SHARES.items():
+        assert drawn.count(TIERS[name]) / 2000 == pytest.approx(share, abs=0.04)
+    assert draw_tier("heavy", random) is TIERS["heavy"]
+
+
+def test_a_bin_of_all_tiers_changes_its_tier_and_camera_with_the_episode():
+    bin_ = PickingBin(BinPickingConfig(tier="all", parts=1, pixels=16), (0,))
+    tiers = []
+    for _ in range(8):
+        bin_.begin()
+        tiers.append(bin_.tier)
+        assert bin_.camera.config.noise_m == bin_.tier.noise_m
+        assert bin_.scene.bin.wall_height_m == bin_.tier.wall_height_m
+    assert len({tier.summary for tier in tiers}) > 2
+    again = PickingBin(BinPickingConfig(tier="all", parts=1, pixels=16), (0,))
+    again.set_state(bin_.state())
+    assert again.tier is bin_.tier
+    np.testing.assert_array_equal(again.observation, bin_.observation)
 
 
 def test_every_tier_differs_from_the_others():
