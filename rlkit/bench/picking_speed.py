@@ -37,7 +37,6 @@ class FullBin:
     def __init__(self, config: BinPickingConfig, seed: int) -> None:
         self._bin = PickingBin(config, (seed,))
         self._camera = _TimedCamera(config.camera(self._bin.tier))
-        self._bin.camera = self._camera
         self._random = np.random.default_rng(seed)
         self._made = 0
         self._attempt_s = self._sensing_s = 0.0
@@ -86,6 +85,7 @@ class FullBin:
         self._bin.begin()
         self._fill_s.append(time.perf_counter() - started)
         self._first_fill_s = self._fill_s[-1]
+        self._bin.camera = self._camera  # an episode brings its own
         self._full = self._bin.state()
 
 

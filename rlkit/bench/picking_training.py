@@ -13,6 +13,7 @@ import numpy as np
 from rlkit.bench.turns import Report
 from rlkit.callbacks.callback import Callback
 from rlkit.configuration import to_json
+from rlkit.environments import for_evaluation
 from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.training import Training
@@ -34,18 +35,20 @@ def attempts_to_goal(
 ) -> dict[str, Any]:
     """Train `recipe`, without evaluations, until `goal` is reached, for so many minutes at most.
 
-    Plain JSON data: `reached` with `attempts` and wall-clock `seconds`, or None; `attempts` and
-    `seconds` in all, the `success` of the last `window` attempts, and the `curve`: attempts,
+    Where it has bins of all tiers, it gets those of the mixed one, as in evaluations.
+    Returns plain JSON data: `reached` with `attempts` and wall-clock `seconds`, or None; `attempts`
+    and `seconds` in all, the `success` of the last `window` attempts, and the `curve`: attempts,
     seconds and success, once a window. Raises what training raises.
     """
     report(f"training {recipe.name} for at most {minutes:g} minutes")
     recipe = replace(
         recipe,
+        environment=for_evaluation(recipe.environment),
         steps=None,
         minutes=minutes,
         evaluation=EvaluationSchedule(every=0, final_episodes=0),
     )
-    watch = _Watch(goal, window, report)
+    watch = Watch(goal, window, report)
     with tempfile.TemporaryDirectory(prefix="rlkit-bench-") as folder:
         training = Training(recipe, Run.create(recipe, Path(folder)), [watch])
         training.learn()
@@ -62,7 +65,7 @@ def attempts_to_goal(
     }
 
 
-class _Watch(Callback):
+class Watch(Callback):
     """Counts attempts and successes, and stops the training at the goal."""
 
     def __init__(self, goal: float, window: int, report: Report) -> None:

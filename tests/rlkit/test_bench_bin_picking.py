@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from rich.console import Console
 
 from rlkit.bench import bin_picking, picking_speed
-from rlkit.bench.picking_training import attempts_to_goal
+from rlkit.bench.picking_training import Watch, attempts_to_goal
 from rlkit.cli.main import main
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.recipe import Recipe
@@ -46,7 +47,7 @@ def small_recipe() -> Recipe:
         learning_starts=4,
         replay_capacity=100,
     )
-    world = GymnasiumEnvironment("rlkit/BinPicking-v0", {"parts": 3, "pixels": 16})
+    world = GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "all", "parts": 3, "pixels": 16})
     return replace(recipe, environment=world, algorithm=small, num_envs=2)
 
 
@@ -146,9 +147,25 @@ def test_training_stops_at_its_goal():
     assert found["attempts"] - found["reached"]["attempts"] < 4  # it ends with the step under way
     assert [row[0] for row in found["curve"]] == list(range(4, found["attempts"] + 1, 4))
     assert found["settings"]["minutes"] == 5.0
+    assert found["settings"]["environment"]["arguments"]["tier"] == "mixed"
     never = attempts_to_goal(small_recipe(), 0.01, lambda line: None, goal=1.1, window=4)
     assert never["reached"] is None
     assert 0 <= never["success"] <= 1
+
+
+def test_steps_that_begin_an_episode_are_no_attempts():
+    stopped: list[bool] = []
+    training: Any = SimpleNamespace(seconds=7.0, stop=lambda: stopped.append(True))
+    watch = Watch(1.0, 3, lambda line: None)
+    step: Any = SimpleNamespace(
+        rewards=np.array([1.0, 0.0, 1.0]), valid=np.array([True, False, True])
+    )
+    watch.on_step(training, step, {})
+    assert (watch.attempts, watch.success, watch.reached) == (2, 1.0, None)
+    watch.on_step(training, step, {})
+    assert watch.reached == {"attempts": 3, "seconds": 7.0}
+    assert watch.curve == [(3, 7.0, 1.0)]
+    assert stopped == [True]
 
 
 def test_numbers_out_of_range_are_refused():

@@ -230,6 +230,7 @@ def test_settings_are_the_tiers_and_the_shapes_held_out():
         assert setting_of(config) == name
         assert (config.parts, config.pixels) == (3, 32)
     assert with_setting(SMALL, HELD_OUT) == replace(SMALL, shapes="held_out")
+    assert setting_of(BinPickingConfig(tier="all")) == "mixed"
     assert setting_of(BinPickingConfig(tier="heavy", shapes="held_out")) is None
     with pytest.raises(ValueError, match="no tier is called 'hard'"):
         with_setting(SMALL, "hard")

@@ -21,7 +21,7 @@ from rlkit_agents.policy import Policy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 
 BINS = "rlkit/BinPicking-v0"
-SMALL: dict[str, Any] = {"tier": "single", "parts": 3, "pixels": 16}
+SMALL: dict[str, Any] = {"tier": "mixed", "parts": 3, "pixels": 16}
 FEW = ("--tiers", "mixed", "single", "--pickers", "highest", "Random_on-part", "--episodes", "2")
 
 
@@ -77,7 +77,7 @@ def test_json_tells_of_the_policy_as_ever_and_of_all_others(
     assert {"returns", "mean", "iqm", "iqm_ci95", "min", "max", "policy"} <= set(told)
     assert list(told["tiers"]) == ["single", "mixed"]  # from easy to hard, however they are named
     assert list(told["tiers"]["mixed"]) == ["agent", "random on part", "highest"]
-    own = told["tiers"]["single"]["agent"]  # where it was trained
+    own = told["tiers"]["mixed"]["agent"]  # where it was trained
     assert told["returns"] == own["returns"]
     assert told["mean"] == pytest.approx(np.mean(told["returns"]))
     assert told["lengths"] == own["lengths"]
@@ -90,7 +90,7 @@ def test_json_tells_of_the_policy_as_ever_and_of_all_others(
     assert told["tiers"]["mixed"]["highest"]["calibration"] is None
     protocol = told["protocol"]
     assert (protocol["id"], protocol["arguments"]) == (BINS, SMALL)
-    assert (protocol["seed"], protocol["episodes"], protocol["returns_of"]) == (3, 2, "single")
+    assert (protocol["seed"], protocol["episodes"], protocol["returns_of"]) == (3, 2, "mixed")
     assert protocol["deterministic"] is True
     assert protocol["config"]["parts"] == 3
     assert protocol["config"]["motion"]["fixed_s"] == 4.3
