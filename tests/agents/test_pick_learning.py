@@ -18,9 +18,13 @@ NUM_ENVS = 8
 
 
 class Bins(Protocol):
-    """NUM_ENVS worlds of pictures, whose episodes are cut short together."""
+    """NUM_ENVS worlds of pictures, whose episodes end together."""
 
     side: int
+    episode: int
+    """Attempts in one."""
+    terminates: bool
+    """Whether nothing comes after an episode; else it is cut short."""
 
     def look(self) -> np.ndarray:
         """(NUM_ENVS, 2, side, side) float32."""
@@ -32,7 +36,7 @@ class Bins(Protocol):
 
 
 def trained(bins: Bins, attempts: int, **changes: Any) -> Pick:
-    """The agent after so many attempts, in episodes of 10."""
+    """The agent after so many attempts."""
     settings: dict[str, Any] = dict(
         network=PickNetworkConfig(channels=(8, 8, 8), members=3, height_scale_mm=5.0),
         window=bins.side,
@@ -62,13 +66,16 @@ def trained(bins: Bins, attempts: int, **changes: Any) -> Pick:
     for step in range(attempts // NUM_ENVS):
         actions = agent.act(seen)
         agent.update()
-        if step % 11 == 10:  # starts afresh
+        in_episode = step % (bins.episode + 1)
+        if in_episode == bins.episode:  # starts afresh
             seen = bins.look()
             agent.observe(Step(seen, none, never, never, never))
             continue
         success = bins.step(actions).astype(np.float32)
         seen = bins.look()
-        agent.observe(Step(seen, success, never, always if step % 11 == 9 else never, always))
+        ends = always if in_episode == bins.episode - 1 else never
+        terminated, truncated = (ends, never) if bins.terminates else (never, ends)
+        agent.observe(Step(seen, success, terminated, truncated, always))
     return agent
 
 
@@ -76,6 +83,7 @@ class Shapes:
     """A disc and a square in each picture, as high as each other; discs come out far more often."""
 
     side = 12
+    episode, terminates = 10, False
     chance_of_disc, chance_of_square = 0.85, 0.25
 
     def __init__(self, seed: int = 0) -> None:
@@ -84,7 +92,7 @@ class Shapes:
 
     def look(self) -> np.ndarray:
         rows, columns = np.indices((5, 5)) - 2
-        disc, square = rows**2 + columns**2 <= 4, rows**2 < 9
+        disc, square = rows**2 + columns**2 <= 4, np.ones((5, 5), bool)
         self.kinds[:] = 0
         for kinds in self.kinds:
             left = self.random.permutation([0, 6]) + self.random.integers(0, 2, 2)
@@ -130,50 +138,33 @@ def test_chances_are_the_shares_of_successes_though_failures_are_drawn_more_ofte
     assert np.concatenate(chances[2]).mean() == pytest.approx(0.25, abs=0.09)
 
 
-class Lid:
-    """Low ground, where the left at times pays, and the right never does but raises the ground.
-
-    On raised ground everything pays, until the episode ends.
-    """
+class Stairs:
+    """The upper of two steps pays nothing and leads to the lower one, which pays and ends it."""
 
     side = 8
+    episode, terminates = 2, True
 
     def __init__(self) -> None:
-        self.random = np.random.default_rng(0)
-        self.raised = np.zeros(NUM_ENVS, bool)
         self.looks = 0
 
     def look(self) -> np.ndarray:
-        if self.looks % 11 == 0:
-            self.raised[:] = self.random.random(NUM_ENVS) < 0.2
         self.looks += 1
-        return self.pictures(self.raised)
+        return self.picture((self.looks - 1) % 3).repeat(NUM_ENVS, 0)
 
     @staticmethod
-    def pictures(raised: np.ndarray) -> np.ndarray:
-        pictures = np.zeros((len(raised), 2, 8, 8), np.float32)
-        pictures[:, 0, :, :4], pictures[:, 0, :, 4:] = 10.0, 20.0
-        pictures[raised, 0] = 50.0
-        return pictures
+    def picture(steps_taken: int) -> np.ndarray:
+        picture = np.zeros((1, 2, 8, 8), np.float32)
+        picture[:, 0] = (10.0, 60.0, 0.0)[steps_taken]
+        return picture
 
     def step(self, actions: np.ndarray) -> np.ndarray:
-        right = actions % 8 >= 4
-        success = self.raised | (~right & (self.random.random(NUM_ENVS) < 0.4))
-        self.raised |= right
-        return success
+        return np.full(NUM_ENVS, (self.looks - 1) % 3 == 1)
 
 
-@pytest.mark.parametrize("discount", [0.0, 0.8])
-def test_a_discount_makes_it_work_for_later(discount: float):
-    # By hand, in units of a success for ever: raised ground is worth 1, the right half of low
-    # ground 0.8 * 1, and the left 0.2 * 0.4 + 0.8 * 0.8.
-    left, right = (0.4, 0.0) if discount == 0.0 else (0.72, 0.8)
-    agent = trained(Lid(), 1_500, discount=discount, target_update_every=25)
-    low_and_raised = Lid.pictures(np.array([False, True]))
+def test_a_discount_makes_an_attempt_worth_what_it_leads_to():
+    agent = trained(Stairs(), 1_000, discount=0.5, target_update_every=10)
+    pictures = torch.from_numpy(np.concatenate([Stairs.picture(taken) for taken in (0, 1)]))
     with torch.no_grad():
-        low, raised = agent.policy.outlook_map(torch.from_numpy(low_and_raised))[:, 0, 2:6]
-    found = [float(each.mean()) for each in (low[:, 1:3], low[:, 5:7], raised)]
-    print(found)
-    assert found == pytest.approx([left, right, 1.0], abs=0.07)
-    (action,) = agent.policy.predict(low_and_raised[:1], deterministic=True)[0]
-    assert (action % 8 >= 4) == (discount > 0)
+        upper, lower = agent.policy.outlook_map(pictures)[:, 0, 2:6, 2:6].mean((1, 2)).tolist()
+    # By hand: the lower step 0.5 * 1, with nothing after it; the upper 0.5 * 0.5.
+    assert [upper, lower] == pytest.approx([0.25, 0.5], abs=0.06)
