@@ -344,6 +344,22 @@ def test_failures_are_drawn_more_often_and_weigh_as_much_less():
     assert weighted / in_all == pytest.approx(success, abs=0.015)
 
 
+def test_what_is_drawn_more_often_is_fully_corrected(monkeypatch: pytest.MonkeyPatch):
+    algorithm = learner(config(failure_priority=3.0))
+    sampled, learnt = algorithm.replay.sample, []
+
+    def sample(size: int, importance_exponent: float = 0.0) -> Batch:
+        learnt.append(sampled(size, importance_exponent))
+        return learnt[-1]
+
+    monkeypatch.setattr(algorithm.replay, "sample", sample)
+    feed(algorithm, random_steps(60))
+    assert len(learnt) > 10
+    for batch in learnt:
+        expected = np.where(batch.returns > 0, 1.0, 1 / 3)
+        assert batch.weights == pytest.approx(expected / expected.max())
+
+
 def test_the_expected_gradient_is_that_of_all_attempts_alike():
     settings = config(
         failure_priority=4.0,
