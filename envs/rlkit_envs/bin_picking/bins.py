@@ -68,7 +68,7 @@ class Bins:
         succeed = np.zeros(len(self.bins), bool)
         for i, bin_ in enumerate(self.bins):
             if not self._ended[i]:
-                found = find_pick(bin_, most, np.random.default_rng([seed, i]))
+                found = find_pick(bin_, most, np.random.default_rng([seed, *bin_.seed]))
                 actions[i], succeed[i] = found.action, found.succeeds
         return actions, succeed
 

@@ -29,7 +29,8 @@ STEEL_COLOUR, MARBLE_COLOUR, BIN_COLOUR = (0.45, 0.47, 0.5), (0.85, 0.87, 0.9), 
 
 _POUR_S, _SHAKE_S, _FILL_S = 0.5, 1.0, 4.0
 _RESHAKE_S, _SHAKE_CYCLE_S = 0.5, 2.0
-_REFILLS = 5
+_REFILLS = 8
+_SUNK_M = 0.0005  # thin bars that fall fast can pass into each other within a time step
 
 
 @dataclass(frozen=True)
@@ -124,18 +125,25 @@ class PickingBin:
         self.ferrous = np.array([part.ferrous for part in self.parts])
 
     def _fill(self) -> None:
-        """Pour the parts in and let them settle; what bounces out is thrown in again."""
+        """Pour the parts in and let them settle.
+
+        What bounces out, or burst into another part, is thrown in again.
+        """
         scene, random, count = self.scene, self._random(1), len(self.parts)
         poses = self._above(count, random)
         present, out = np.ones(count, bool), np.zeros(count, bool)
         for _ in range(_REFILLS):
-            scene.place(poses, present)
-            scene.settle(_POUR_S)
-            scene.shake(_SHAKE_S)
-            scene.settle(_FILL_S)
+            try:
+                scene.place(poses, present)
+                scene.settle(_POUR_S)
+                scene.shake(_SHAKE_S)
+                scene.settle(_FILL_S)
+            except UnstablePhysicsError:  # thin bars that fall into each other can burst apart
+                poses = self._above(count, random)
+                continue
             poses = scene.poses()
             scene.place(poses, present)
-            out = scene.outside()
+            out = scene.outside() | scene.sunk(_SUNK_M)
             if not out.any():
                 return
             poses[out] = self._above(int(out.sum()), random)

@@ -68,7 +68,8 @@ def success_map(bin_: PickingBin, every: int = 1) -> Array:
 def _candidates(bin_: PickingBin, random: np.random.Generator) -> NDArray[np.int64]:
     """Pixels on parts: those a heuristic likes, spread out, then the others in any order."""
     view = view_of(bin_)
-    scores = centred_magnet_quality(view, random)
+    marked = bin_.memory.mask()
+    scores = np.where(marked, -np.inf, centred_magnet_quality(view, random))
     chosen: list[int] = []
     open_ = scores.copy()
     for _ in range(40):
@@ -78,5 +79,5 @@ def _candidates(bin_: PickingBin, random: np.random.Generator) -> NDArray[np.int
         chosen.append(best)
         near = ((bin_.points_m - bin_.points_m.reshape(-1, 2)[best]) ** 2).sum(-1) < 0.006**2
         open_[near] = -np.inf
-    others = np.setdiff1d(np.flatnonzero(view.on_part), chosen)
+    others = np.setdiff1d(np.flatnonzero(view.on_part & ~marked), chosen)
     return np.concatenate([np.array(chosen, np.int64), random.permutation(others)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import cos, pi, sin
+from math import cos, pi, sin, sqrt
 from types import MappingProxyType
 from typing import Literal
 
@@ -164,37 +164,38 @@ def _coin(random: np.random.Generator) -> Part:
     )
 
 
-def _dumbbell(random: np.random.Generator) -> Part:
-    """Two discs on a rod."""
-    disc, half_disc = random.uniform(0.010, 0.014), random.uniform(0.004, 0.006)
-    reach = random.uniform(0.014, 0.020)
+def _hexagon(random: np.random.Generator) -> Part:
+    """A six-sided bar's end, as three boxes one in the other."""
+    inner, thick = random.uniform(0.009, 0.013), random.uniform(0.005, 0.010)
+    half_side = inner / sqrt(3.0)
     return Part(
-        "dumbbell",
-        (
-            Solid("cylinder", (0.005, reach)),
-            Solid("cylinder", (disc, half_disc), (0.0, 0.0, reach)),
-            Solid("cylinder", (disc, half_disc), (0.0, 0.0, -reach)),
+        "hexagon",
+        tuple(
+            Solid("box", (inner, half_side, thick), quaternion=(cos(t / 2), 0.0, 0.0, sin(t / 2)))
+            for t in (0.0, pi / 3, 2.0 * pi / 3)
         ),
+        density_kg_per_m3=STEEL_KG_PER_M3 / 2.0,  # together the boxes have twice its volume
     )
 
 
-def _t_bracket(random: np.random.Generator) -> Part:
-    """A plate that stands on the middle of another."""
-    thick, width = random.uniform(0.003, 0.005), random.uniform(0.008, 0.014)
-    arm, foot = random.uniform(0.016, 0.022), random.uniform(0.008, 0.012)
+def _cross(random: np.random.Generator) -> Part:
+    """Two flat bars across each other."""
+    arm, width = random.uniform(0.014, 0.018), random.uniform(0.005, 0.007)
+    thick = random.uniform(0.005, 0.008)
+    return Part("cross", (Solid("box", (arm, width, thick)), Solid("box", (width, arm, thick))))
+
+
+def _stud(random: np.random.Generator) -> Part:
+    """A disc with a thinner cylinder on it."""
+    disc, half_disc = random.uniform(0.011, 0.014), random.uniform(0.004, 0.006)
+    shank, half_shank = random.uniform(0.007, 0.009), random.uniform(0.006, 0.010)
     return Part(
-        "t_bracket",
+        "stud",
         (
-            Solid("box", (arm, width, thick)),
-            Solid("box", (thick, width, foot), (0.0, 0.0, thick + foot)),
+            Solid("cylinder", (disc, half_disc)),
+            Solid("cylinder", (shank, half_shank), (0.0, 0.0, half_disc + half_shank)),
         ),
     )
-
-
-def _pebble(random: np.random.Generator) -> Part:
-    """An ellipsoid of three different axes."""
-    axes = np.array([0.018, 0.014, 0.010]) * random.uniform(0.85, 1.15, 3)
-    return Part("pebble", (Solid("ellipsoid", tuple(axes.tolist())),))
 
 
 KINDS: MappingProxyType[str, Callable[[np.random.Generator], Part]] = MappingProxyType(
@@ -207,14 +208,14 @@ KINDS: MappingProxyType[str, Callable[[np.random.Generator], Part]] = MappingPro
         "hook": _hook,
         "marble": _marble,
         "coin": _coin,
-        "dumbbell": _dumbbell,
-        "t_bracket": _t_bracket,
-        "pebble": _pebble,
+        "hexagon": _hexagon,
+        "cross": _cross,
+        "stud": _stud,
     }
 )
 """Name of a kind -> what draws a part of it."""
 
-HELD_OUT_KINDS = ("dumbbell", "t_bracket", "pebble")
+HELD_OUT_KINDS = ("hexagon", "cross", "stud")
 """Kinds that no tier trains on."""
 
 DISTRACTORS = ("marble", "coin")

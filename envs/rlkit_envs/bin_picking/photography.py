@@ -50,9 +50,9 @@ _STEEL: Mapping[str, tuple[float, float, float]] = MappingProxyType(
         "l_bracket": (0.60, 0.57, 0.64),
         "ring": (0.68, 0.60, 0.46),
         "hook": (0.49, 0.56, 0.67),
-        "dumbbell": (0.64, 0.58, 0.58),
-        "t_bracket": (0.55, 0.62, 0.56),
-        "pebble": (0.62, 0.62, 0.60),
+        "hexagon": (0.64, 0.58, 0.58),
+        "cross": (0.55, 0.62, 0.56),
+        "stud": (0.62, 0.62, 0.60),
     }
 )
 _ALUMINIUM = (0.93, 0.95, 0.98)

@@ -26,6 +26,7 @@ _TIMESTEP_S = 0.004
 # Stiffness of contacts, and friction against turning (m) and rolling (m): at these, steel parts
 # come to rest within a second; pyramidal cones creep, and without rolling friction nothing rests.
 _CONTACT_TIME_S = 0.006
+_CONTACT_IMPEDANCE = [0.95, 0.99, 0.0005, 0.5, 2.0]
 _TORSIONAL_M, _ROLLING_M = 0.005, 0.0005
 _WALL_THICKNESS_M = 0.01
 _FLOOR_THICKNESS_M = 0.04
@@ -203,6 +204,15 @@ class Scene:
         distances = self.data.contact.dist
         return max(0.0, -float(distances.min())) if len(distances) else 0.0
 
+    def sunk(self, depth_m: float) -> NDArray[np.bool_]:
+        """(parts,) which parts have sunk further than that into another, one of each two."""
+        contact = self.data.contact
+        deep = contact.dist < -depth_m
+        first, second = self.part_of_geom[contact.geom[deep]].T.reshape(2, -1)
+        sunk = np.zeros(len(self.parts), bool)
+        sunk[np.maximum(first, second)[np.maximum(first, second) >= 0]] = True
+        return sunk
+
     # Tool
 
     def park_tool(self) -> None:
@@ -343,6 +353,7 @@ def _surface(friction: float) -> dict[str, Any]:
         "friction": [friction, _TORSIONAL_M, _ROLLING_M],
         "condim": 6,
         "solref": [_CONTACT_TIME_S, 1.0],
+        "solimp": _CONTACT_IMPEDANCE,
     }
 
 
