@@ -50,6 +50,22 @@ def test_arguments_reach_the_environment():
     envs.close()
 
 
+@pytest.mark.parametrize(
+    ("environment", "passed"),
+    [
+        (GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "mixed"}), {"processes": 3}),
+        (MOUNTAIN_CAR, {}),
+    ],
+)
+def test_threads_reach_what_is_parallel_by_itself(
+    environment: GymnasiumEnvironment, passed: dict[str, int], monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr("gymnasium.make_vec", lambda id, **options: asked.append(options))
+    make_envs(environment, 5, threads=3)
+    assert asked == [{"num_envs": 5, **passed, **environment.arguments}]
+
+
 @pytest.mark.parametrize("make", [lambda e: make_envs(e, 1), make_watchable])
 @pytest.mark.parametrize(
     ("environment", "complaint"),

@@ -18,6 +18,7 @@ from rlkit.policy_file import PolicyFileError, read_policy_file, write_policy_fi
 from rlkit.recipes import RECIPES
 from rlkit.run_folder import Run, RunError
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 from rlkit_envs.atari import AtariProtocol
 
@@ -79,6 +80,21 @@ def test_a_loaded_policy_acts_as_the_saved_one(
     save_policy(loaded.policy, tmp_path / "again.safetensors", loaded.environment, PROVENANCE)
     again, first = read_policy_file(tmp_path / "again.safetensors"), read_policy_file(path)
     assert again[0] == first[0]
+
+
+def test_a_picking_policy_comes_back_from_its_file(tmp_path: Path):
+    pictures = gym.spaces.Box(0, 1e3, (2, 64, 64), np.float32)
+    network = PickNetworkConfig(channels=(3, 4, 5), members=2)
+    policy = PickPolicy(pictures, gym.spaces.Discrete(64 * 64), network).eval()
+    bins = GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "mixed"})
+    save_policy(policy, tmp_path / "policy.safetensors", bins, PROVENANCE)
+    loaded = load_policy(tmp_path / "policy.safetensors")
+    assert loaded.environment == bins
+    assert isinstance(loaded.policy, PickPolicy)
+    assert loaded.policy.architecture == policy.architecture
+    seen = 30 * torch.rand(3, 2, 64, 64).round()
+    with torch.inference_mode():
+        assert torch.equal(loaded.policy(seen), policy(seen))
 
 
 def test_the_header_says_what_the_policy_is_and_where_it_comes_from(tmp_path: Path):
