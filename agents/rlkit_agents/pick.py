@@ -42,10 +42,9 @@ class PickConfig:
 
     network: PickNetworkConfig = field(default_factory=PickNetworkConfig)
     """Its size, and the ensemble's."""
-    window: int = 40
+    window: int = 48
     """Side in pixels of what the network sees around a tried pixel while learning, a multiple of
-    4. When it acts, its chances depend on what lies up to 23 pixels away, which a window of 48
-    covers and one of 40 cuts by up to three."""
+    8. Chances depend on what lies up to 23 pixels away; a smaller window cuts some of that."""
     symmetric: bool = True
     """Turn and mirror windows; only while the tool stands upright."""
     discount: float = 0.0
@@ -85,8 +84,8 @@ class PickConfig:
     """Number format of convolutions."""
 
     def __post_init__(self) -> None:
-        if self.window < 2 * POOLING or self.window % POOLING:
-            raise ValueError(f"window must be a multiple of {POOLING} from 8 on, got {self.window}")
+        if self.window < 2 * POOLING or self.window % (2 * POOLING):
+            raise ValueError(f"window must be a multiple of {2 * POOLING}, got {self.window}")
         if not 0 <= self.discount < 1:
             raise ValueError(f"discount must be in [0, 1), got {self.discount}")
         if not 0 <= self.average_decay < 1:
@@ -140,7 +139,8 @@ class Pick:
 
     Spaces as `PickPolicy` takes them; constructed as `Algorithm` says. Rewards are 1 for success
     and 0 for failure.
-    Raises ValueError for other spaces, a window larger than the picture, and a replay too small.
+    Raises ValueError for other spaces, more channels than one of `symmetric` pictures, a window
+    larger than the picture, and a replay too small.
     """
 
     def __init__(
@@ -170,6 +170,11 @@ class Pick:
             self._average = WeightAverage(self.policy, config.average_decay)
         shape = observation_space.shape
         assert shape is not None
+        if config.symmetric and shape[0] > 2:
+            raise ValueError(
+                "only heights can be turned and mirrored, and these pictures have "
+                f"{shape[0] - 1} channels, which may hold directions: set symmetric to false"
+            )
         if config.window > min(shape[1:]):
             raise ValueError(
                 f"a window of {config.window} pixels is larger than a picture of {shape[1:]}"
@@ -361,21 +366,23 @@ class Pick:
         half = size // 2
         width = pictures.shape[-1]
         pixels = actions % self.policy.pixels
+        tried = torch.stack([pixels // width, pixels % width], 1)
+        # Cut where the network pools the whole picture, or it would never learn from pixels at
+        # other places among the four that become one.
+        at = half + tried % POOLING
         padded = functional.pad(pictures, (half, half, half, half))
         along = torch.arange(size, device=self.device)
-        rows = (pixels // width)[:, None] + along
-        columns = (pixels % width)[:, None] + along
+        rows, columns = (tried - tried % POOLING)[:, :, None].add(along).unbind(1)
         batch = torch.arange(len(actions), device=self.device)
         windows = padded[batch[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         windows = windows.permute(0, 3, 1, 2)
-        at = torch.full((len(actions), 2), half, device=self.device)
         if not self.config.symmetric or self.policy.stances > 1:
             return windows, at
         turned = torch.empty_like(windows)
         for way in range(_WAYS):
             share = slice((way + self.updates) % _WAYS, None, _WAYS)
             turned[share] = _turned(windows[share], way)
-            at[share] = torch.tensor(_turned_middle(size, way), device=self.device)
+            at[share] = _turned_places(at[share], size, way)
         return turned, at
 
     def state_dict(self) -> dict[str, Any]:
@@ -418,12 +425,12 @@ def _turned(windows: Tensor, way: int) -> Tensor:
     return turned.flip(-1) if way >= 4 else turned
 
 
-def _turned_middle(size: int, way: int) -> tuple[int, int]:
-    """Where the pixel (size // 2, size // 2) lies after `_turned`."""
-    marked = torch.zeros(size, size)
-    marked[size // 2, size // 2] = 1
-    row, column = _turned(marked, way).nonzero()[0].tolist()
-    return row, column
+def _turned_places(places: Tensor, side: int, way: int) -> Tensor:
+    """Where the pixels (any, 2), rows and columns, of a window of that side are after `_turned`."""
+    rows, columns = places.unbind(-1)
+    for _ in range(way % 4):
+        rows, columns = side - 1 - columns, rows
+    return torch.stack([rows, side - 1 - columns if way >= 4 else columns], -1)
 
 
 def _scrambled(numbers: np.ndarray) -> np.ndarray:

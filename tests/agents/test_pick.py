@@ -443,8 +443,8 @@ def test_targets_stay_chances_and_only_terminations_end_them(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"window": 4}, "window must be a multiple of 4 from 8 on, got 4"),
-        ({"window": 18}, "window must be a multiple of 4 from 8 on, got 18"),
+        ({"window": 4}, "window must be a multiple of 8, got 4"),
+        ({"window": 20}, "window must be a multiple of 8, got 20"),
         ({"discount": 1.0}, r"discount must be in \[0, 1\), got 1.0"),
         ({"discount": -0.1}, "discount must be in"),
         ({"bootstrap_share": 0.0}, r"bootstrap_share must be in \(0, 1\], got 0.0"),

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from rlkit_agents.algorithm import NonFiniteGradientError
-from rlkit_agents.pick import Pick, PickConfig, _turned, _turned_middle
+from rlkit_agents.pick import Pick, PickConfig, _turned, _turned_places
 from rlkit_agents.pick_policy import PickNetworkConfig
 from rlkit_agents.replay import Batch
 
@@ -100,12 +100,13 @@ def test_windows_are_turned_in_eight_different_ways():
 
 
 @pytest.mark.parametrize("size", [8, 12])
-def test_the_tried_pixel_is_followed_through_every_turn(size: int):
+def test_a_pixel_is_followed_through_every_turn(size: int):
     window = torch.arange(2.0 * size * size).reshape(2, size, size)
+    places = torch.tensor([[0, 0], [1, 5], [size // 2, size // 2], [size - 1, 2]])
     for way in range(8):
-        row, column = _turned_middle(size, way)
-        expected = window[:, size // 2, size // 2]
-        assert torch.equal(_turned(window, way)[:, row, column], expected)
+        rows, columns = _turned_places(places, size, way).T
+        expected = window[:, places[:, 0], places[:, 1]]
+        assert torch.equal(_turned(window, way)[:, rows, columns], expected)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -123,7 +124,8 @@ def test_windows_lie_around_the_tried_pixels(symmetric: bool):
         assert torch.equal(windows[rows, 0, at[:, 0], at[:, 1]], pictures[0, 0].flatten())
         ways = []
         for action in range(PIXELS):
-            top, left = action // SIDE + 8 - 4, action % SIDE + 8 - 4
+            # Windows begin where the network pools the picture: at multiples of 4.
+            top, left = action // SIDE // 4 * 4 + 8 - 4, action % SIDE // 4 * 4 + 8 - 4
             cut = with_ground[top : top + 8, left : left + 8]
             ways.append([torch.equal(windows[action, 0], _turned(cut, way)) for way in range(8)])
         assert (torch.tensor(ways).sum(1) == 1).all()
@@ -140,18 +142,17 @@ def test_a_tool_that_leans_is_not_turned():
     pictures = torch.randn(16, 1, SIDE, SIDE)
     algorithm.updates = 3
     windows, at = algorithm._windows(pictures, torch.full((16,), PIXELS + 6 * SIDE + 5))
-    assert torch.equal(windows, pictures[:, :, 2:10, 1:9])
-    assert (at == 4).all()
+    assert torch.equal(windows, pictures[:, :, 0:8, 0:8])
+    assert (at == torch.tensor([6, 5])).all()
 
 
 def test_a_window_of_48_shows_all_that_a_pixel_s_chance_depends_on():
-    # Where the pixel's place in the pooling is the same: in the middle of a window that is not
-    # turned, it is the first of four. A window of 40 cuts two pixels, which shows but little.
+    # A window of 40 cuts a few pixels, which shows but little.
     apart = {}
     pictures = 50 * torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     for window in (48, 40, 24):
         algorithm = learner(config(window=window, symmetric=False), side=64)
-        actions = torch.tensor([24 * 64 + 40, 32 * 64 + 28, 40 * 64 + 24])
+        actions = torch.tensor([25 * 64 + 38, 32 * 64 + 31, 39 * 64 + 26])
         windows, at = algorithm._windows(pictures, actions)
         each = torch.arange(3)
         with torch.no_grad():
@@ -187,7 +188,8 @@ def test_the_loss_touches_only_the_tried_pixel(monkeypatch: pytest.MonkeyPatch, 
     assert touched.grad is not None
     for attempt, action in enumerate(batch.actions):
         tried = torch.zeros(3, stances, 8, 8, dtype=torch.bool)
-        tried[:, action // PIXELS, 4, 4] = True
+        row, column = divmod(int(action) % PIXELS, SIDE)
+        tried[:, action // PIXELS, 4 + row % 4, 4 + column % 4] = True
         assert torch.equal(touched.grad[attempt] != 0, tried)
 
 
@@ -198,11 +200,11 @@ def test_the_loss_is_the_weighted_cross_entropy_of_those_members_that_learn(stan
     shares = batch.weights[:, None] * algorithm._shared_out(batch.indices)
     assert (shares == 0).any()
     with torch.no_grad():
-        windows, _ = algorithm._windows(
+        windows, at = algorithm._windows(
             torch.from_numpy(batch.observations[:, :1]), torch.from_numpy(batch.actions)
         )
-        logits = algorithm.policy.logits(windows)[..., 4, 4].double().numpy()
-    of_tried = logits[np.arange(16), :, batch.actions // PIXELS]
+        logits = algorithm.policy.logits(windows).double().numpy()
+    of_tried = logits[np.arange(16), :, batch.actions // PIXELS, *at.T.numpy()]
     chances = 1 / (1 + np.exp(-of_tried))
     metrics = {name: float(value) for name, value in algorithm._learn(batch).items()}
     losses = bce(chances, batch.returns[:, None])

@@ -162,7 +162,7 @@ def test_a_recipe_that_makes_no_sense_cannot_be_written(changes: dict[str, Any],
 
 
 @pytest.mark.parametrize("changes", [{"every": -1}, {"episodes": 0}, {"final_episodes": -1}])
-def test_a_schedule_that_makes_no_sense_cannot_be_written(changes: dict[str, int]):
+def test_a_schedule_that_makes_no_sense_cannot_be_written(changes: dict[str, Any]):
     with pytest.raises(ValueError, match=f"evaluation.{next(iter(changes))} must be at least"):
         EvaluationSchedule(**changes)
 

@@ -49,6 +49,8 @@ class MotionConfig:
     """How far the tip gives way before the magnet is switched on."""
     dwell_s: float = 0.04
     """From switching on to lifting."""
+    relax_m_per_s: float = 0.03
+    """Up, until the tip's spring is relaxed."""
     lift_m_per_s: float = 0.3
     """Up, and to the side."""
     lift_m_per_s2: float = 3.0
@@ -102,7 +104,9 @@ class Attempt:
 OnMoment = Callable[[], None]
 
 _HELD, _STUCK = 0.02, 0.1  # shares of the magnet's force from which on something counts as held
+_RIM_M = 0.01  # what the tool touches of the bin above this is a wall
 _LIFTED_M = 0.02  # what rose with the tool this far was lifted
+_RELAXED_M, _THERE_M, _SLOWEST_M_PER_S = 0.0002, 0.0005, 0.01
 _BESIDE_M = 0.08  # beyond the wall's inside, where parts are let go
 
 
@@ -155,7 +159,7 @@ class Controller:
                 lifted = self._lift_and_carry(on_moment)
                 outcome = Outcome.DROPPED if lifted else outcome
         magnet.release()
-        scene.move_tool_to(np.array([0.0, 0.0, scene.bin.wall_height_m + 0.5]))
+        scene.park_tool()
         scene.settle(self.config.settle_s)
         out = scene.outside()
         if out.sum() > 1:
@@ -218,12 +222,20 @@ class Controller:
         return False
 
     def _hits_something(self) -> bool:
-        """Whether the tool pushes a wall, or anything beside its face."""
+        """Whether the tool stands on a wall, or pushes anything beside its face.
+
+        To a wall that attracts it the magnet sticks, which is told apart.
+        """
         scene = self.scene
         contact = scene.data.contact
         if not len(contact.dist):
             return False
         geoms = contact.geom
+        if not scene.bin.ferrous:
+            bodies, groups = scene.model.geom_bodyid[geoms], scene.model.geom_group[geoms]
+            by_tool = (bodies == scene.tip_body).any(1) & (groups == BIN_GROUP).any(1)
+            if (contact.pos[by_tool, 2] > _RIM_M).any():
+                return True
         shaft = (geoms == self._shaft).any(1)
         for index in np.flatnonzero(shaft):
             force = np.zeros(6)
@@ -265,35 +277,42 @@ class Controller:
         return pull.by_part_n > _HELD * self.magnet.config.force_n
 
     def _lift_and_carry(self, on_moment: OnMoment) -> int:
-        """Lift and carry for as long as something hangs on; how many parts were lifted."""
-        scene, config = self.scene, self.config
-        half = scene.bin.side_m / 2
+        """Lift and carry for as long as something hangs on; how many parts were lifted.
+
+        The tip is let out gently first: at full speed the end of its spring would jerk parts off.
+        """
+        scene, config, dt = self.scene, self.config, self.scene.timestep_s
         start_m = scene.tool_position[2]
         high = scene.bin.wall_height_m + config.clearance_m
-        beyond = half + _BESIDE_M
+        beyond = scene.bin.side_m / 2 + _BESIDE_M
         lifted = 0
-        dt = scene.timestep_s
+
+        def move(axis: int, speed: float) -> bool:
+            """Move for a time step; whether something still hangs on."""
+            nonlocal lifted
+            velocity = np.zeros(3)
+            velocity[axis] = speed
+            scene.set_tool_velocity(velocity)
+            scene.step()
+            held = int(self._held(self.magnet.pull()).sum())
+            on_moment()
+            if held and scene.tool_position[2] - start_m > _LIFTED_M:
+                lifted = max(lifted, held)
+            return held > 0
+
+        while scene.compression_m > _RELAXED_M and scene.tool_position[2] < high:
+            if not move(2, config.relax_m_per_s):
+                return lifted
         for axis, goal, fastest, acceleration in (
             (2, high, config.lift_m_per_s, config.lift_m_per_s2),
             (0, beyond, config.carry_m_per_s, config.carry_m_per_s2),
         ):
             speed = 0.0
-            while True:
-                left = goal - scene.tool_position[axis]
-                if left <= 0.0005:
-                    break
+            while (left := goal - scene.tool_position[axis]) > _THERE_M:
                 speed = min(fastest, speed + acceleration * dt, np.sqrt(2 * acceleration * left))
-                speed = max(speed, 0.01)
-                velocity = np.zeros(3)
-                velocity[axis] = min(speed, left / dt)
-                scene.set_tool_velocity(velocity)
-                scene.step()
-                held = int(self._held(self.magnet.pull()).sum())
-                on_moment()
-                if held == 0:
+                speed = max(speed, _SLOWEST_M_PER_S)
+                if not move(axis, min(speed, left / dt)):
                     return lifted
-                if scene.tool_position[2] - start_m > _LIFTED_M:
-                    lifted = max(lifted, held)
         return lifted
 
     def _cycle_s(self, point: Array, begin_m: float, deepest_m: float, carried: bool) -> float:

@@ -162,7 +162,7 @@ class BinPickingEnvs(VectorEnv):
 
     def recv(self) -> StepResult:
         """Finish the step that `send` began."""
-        answers = [worker.answer() for worker in self._workers]
+        answers = self._answers()
         observations = np.concatenate([answer[0] for answer in answers])
         values = {
             name: np.concatenate([answer[1][name] for answer in answers]) for name in answers[0][1]
@@ -187,14 +187,14 @@ class BinPickingEnvs(VectorEnv):
         succeed."""
         for worker in self._workers:
             worker.ask("find_picks", most, seed)
-        answers = [worker.answer() for worker in self._workers]
+        answers = self._answers()
         return np.concatenate([a for a, _ in answers]), np.concatenate([s for _, s in answers])
 
     def state(self) -> BinState:
         """What the future of all bins depends on, an entry for each, as small plain arrays."""
         for worker in self._workers:
             worker.ask("state")
-        return [state for worker in self._workers for state in worker.answer()]
+        return [state for states in self._answers() for state in states]
 
     def set_state(self, state: BinState) -> NDArray[np.float32]:
         """Go on, bit for bit, where `state` was taken; returns the observations."""
@@ -224,4 +224,17 @@ class BinPickingEnvs(VectorEnv):
     def _call(self, method: str, arguments: Sequence[Any]) -> list[Any]:
         for worker, argument in zip(self._workers, arguments, strict=True):
             worker.ask(method, argument)
-        return [worker.answer() for worker in self._workers]
+        return self._answers()
+
+    def _answers(self) -> list[Any]:
+        """What every worker says; raises the first error once all have been heard."""
+        answers: list[Any] = []
+        errors: list[Exception] = []
+        for worker in self._workers:
+            try:
+                answers.append(worker.answer())
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return answers

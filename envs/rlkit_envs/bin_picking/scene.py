@@ -34,6 +34,7 @@ _FACE_BALLS = 8
 _BALL_RADIUS_M = 0.0015
 _CARRIAGE_KG = 500.0  # so heavy that nothing in a bin changes its speed
 _TIP_KG = 0.15
+_PARKED_M = 10.0  # above all that is poured in
 _GONE_M = 5.0  # parts that are out are kept this far away, where nothing touches them
 _FASTEST_M_PER_S = 20.0
 _SHAKE_HZ, _SHAKE_M_PER_S2 = 6.0, 6.0
@@ -218,7 +219,7 @@ class Scene:
     def park_tool(self) -> None:
         """Put the tool at rest above the bin, upright."""
         self.model.body_quat[self.wrist_body] = (1.0, 0.0, 0.0, 0.0)
-        self.move_tool_to(np.array([0.0, 0.0, self.bin.wall_height_m + 0.5]))
+        self.move_tool_to(np.array([0.0, 0.0, _PARKED_M]))
 
     def move_tool_to(self, position: Array) -> None:
         """Put the tool's face there (3,) at once, at rest and its spring relaxed."""

@@ -110,5 +110,5 @@ def draw_tier(name: str, random: np.random.Generator) -> Tier:
 def find_tier(name: str) -> Tier:
     """The tier of that name. Raises ValueError, naming them all, where there is none."""
     if name not in TIERS:
-        raise ValueError(f"no tier is called {name!r}; there are {', '.join(TIERS)}")
+        raise ValueError(f"no tier is called {name!r}; there are {', '.join(TIERS)}, and all")
     return TIERS[name]

@@ -31,7 +31,7 @@ def test_ok_a_part_of_its_own(lay, box):
     assert done.out.tolist() == [True, False]
     assert (done.part, done.lifted) == (0, 1)
     assert done.weight_n == pytest.approx(0.028**2 * 0.006 * 7850 * 9.81, rel=1e-6)
-    assert done.offset_m == pytest.approx(np.hypot(0.002, 0.001), abs=2e-4)
+    assert done.offset_m == pytest.approx(np.hypot(0.002, 0.001), abs=4e-4)
     assert done.tilt_deg == pytest.approx(0.0, abs=0.5)
     assert done.quality == pytest.approx(1.0, abs=0.02)
     assert done.hold_force_n == pytest.approx(9.0, rel=0.02)
@@ -89,7 +89,7 @@ def test_nothing_is_picked_from_the_rim_of_a_wall(lay, box, x, y):
     scene = lay([box(0.01, 0.01, 0.005)], [(0, 0, 0.005)], bin_=bin_)
     poses = scene.poses()
     done = attempt(scene, x, y)
-    assert done.outcome in (Outcome.COLLISION, Outcome.MISS)
+    assert done.outcome is Outcome.COLLISION
     assert (done.quality, done.part) == (0.0, -1)
     assert_nothing_moved_out(done)
     np.testing.assert_allclose(scene.poses(), poses, atol=2e-4)
@@ -138,7 +138,8 @@ def test_unstable_physics_ends_the_episode_and_nothing_of_it_is_seen(speed, mome
     bin_ = PickingBin(BinPickingConfig(tier="single", parts=3, pixels=32, force_n=40.0), (0,))
     bin_.begin()
     before, poses = bin_.observation, bin_.scene.poses()
-    row, column = np.unravel_index(bin_.picture.part.argmax(), (32, 32))
+    pixels = np.argwhere(bin_.picture.part == 2)
+    row, column = pixels[((pixels - pixels.mean(0)) ** 2).sum(1).argmin()]  # its middle
     dofs = bin_.scene.model.body_dofadr[bin_.scene.part_bodies]
     moments = 0
 

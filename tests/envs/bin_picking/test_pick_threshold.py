@@ -92,11 +92,11 @@ def outcome(scene, force_n, offset_m, motion=MotionConfig()) -> Outcome:  # noqa
 
 @pytest.mark.parametrize("mass_kg", [0.1, 0.3])
 @pytest.mark.parametrize("offset_m", [0.0, 0.005, 0.010])
-def test_an_attempt_needs_1_3_to_2_1_times_the_force_of_the_law(plate, mass_kg, offset_m):
+def test_an_attempt_needs_hardly_more_than_the_force_of_the_law(plate, mass_kg, offset_m):
     scene = plate(mass_kg)
     law = force_of_law_n(mass_kg, offset_m, MotionConfig().lift_m_per_s2)
-    assert outcome(scene, 1.3 * law, offset_m) in (Outcome.MISS, Outcome.DROPPED)
-    assert outcome(scene, 2.1 * law, offset_m) is Outcome.OK
+    assert outcome(scene, 0.95 * law, offset_m) in (Outcome.MISS, Outcome.DROPPED)
+    assert outcome(scene, 1.35 * law, offset_m) is Outcome.OK
 
 
 def test_an_attempt_without_a_jerk_lifts_by_the_law(plate):
@@ -107,17 +107,17 @@ def test_an_attempt_without_a_jerk_lifts_by_the_law(plate):
     assert outcome(scene, 1.15 * law, 0.0, gentle) is Outcome.OK
 
 
-def test_the_jerk_comes_as_the_spring_reaches_its_stop(plate):
+def test_the_end_of_the_spring_does_not_jerk_the_part(plate):
     scene = plate(0.3)
-    controller = Controller(scene, Magnet(scene, MagnetConfig(40.0)), MotionConfig())
-    body, speeds, compressions = scene.part_bodies[0], [], []
+    controller = Controller(scene, Magnet(scene, MagnetConfig(12.0)), MotionConfig())
+    body, speeds, heights = scene.part_bodies[0], [], []
 
     def watch() -> None:
         speeds.append(scene.data.cvel[body, 5])
-        compressions.append(scene.compression_m)
+        heights.append(scene.tool_position[2])
 
     assert controller.attempt(np.zeros(2), UPRIGHT, watch).outcome is Outcome.OK
-    accelerations = np.diff(speeds) / scene.timestep_s
-    hardest = int(accelerations.argmax())
-    assert 20.0 < accelerations[hardest] < 50.0
-    assert abs(compressions[hardest + 1]) < 0.001  # of the 3 mm by which it was pressed
+    lowest = int(np.argmin(heights))
+    first = next(i for i in range(lowest, len(heights)) if heights[i] > heights[lowest] + 2e-4)
+    accelerations = np.diff(speeds[first:]) / scene.timestep_s
+    assert 2.0 < accelerations.max() < 10.0  # the lift's own is 3
