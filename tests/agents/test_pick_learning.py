@@ -82,21 +82,21 @@ def trained(bins: Bins, attempts: int, **changes: Any) -> Pick:
 class Shapes:
     """A disc and a square in each picture, as high as each other; discs come out far more often."""
 
-    side = 12
+    side = 16
     episode, terminates = 10, False
     chance_of_disc, chance_of_square = 0.85, 0.25
 
     def __init__(self, seed: int = 0) -> None:
         self.random = np.random.default_rng(seed)
-        self.kinds = np.zeros((NUM_ENVS, 12, 12), int)
+        self.kinds = np.zeros((NUM_ENVS, self.side, self.side), int)
 
     def look(self) -> np.ndarray:
         rows, columns = np.indices((5, 5)) - 2
         disc, square = rows**2 + columns**2 <= 4, np.ones((5, 5), bool)
         self.kinds[:] = 0
         for kinds in self.kinds:
-            left = self.random.permutation([0, 6]) + self.random.integers(0, 2, 2)
-            top = self.random.integers(0, 8, 2)
+            left = self.random.permutation([0, 8]) + self.random.integers(0, 4, 2)
+            top = self.random.integers(0, 12, 2)
             for kind, shape in enumerate((disc, square)):
                 kinds[top[kind] : top[kind] + 5, left[kind] : left[kind] + 5][shape] = 1 + kind
         heights = 25.0 * (self.kinds > 0)
@@ -120,7 +120,7 @@ def test_what_comes_out_is_picked(shape_picker: Pick):
         seen = bins.look()
         actions, _ = shape_picker.policy.predict(seen, deterministic=True)
         kinds.append(bins.kinds.reshape(NUM_ENVS, -1)[np.arange(NUM_ENVS), actions])
-    assert (np.array(kinds) == 1).mean() > 0.97  # of parts, a third of the pixels
+    assert (np.array(kinds) == 1).mean() > 0.97  # of parts, a fifth of the pixels
 
 
 def test_chances_are_the_shares_of_successes_though_failures_are_drawn_more_often(

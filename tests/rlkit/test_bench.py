@@ -179,7 +179,7 @@ def test_agents_with_memory_are_measured_like_those_without():
         assert replace(without.environment, frame_stack=1) == with_memory.environment  # pyright: ignore
         assert without.num_envs == with_memory.num_envs
         network = with_memory.algorithm.network  # pyright: ignore
-        assert network.memory == "lstm"
+        assert network.memory == "lstm"  # pyright: ignore
         assert replace(network, memory="none") == without.algorithm.network  # pyright: ignore
         if name != "dqn-small":  # whose like with memory is R2D2
             algorithm = replace(with_memory.algorithm, network=without.algorithm.network)  # pyright: ignore
