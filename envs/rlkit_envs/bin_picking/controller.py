@@ -14,8 +14,9 @@ from enum import Enum
 import mujoco
 import numpy as np
 
-from rlkit_envs.bin_picking.magnet import GRAVITY_M_PER_S2, Magnet, Pull
-from rlkit_envs.bin_picking.scene import BIN_GROUP, PART_GROUP, Array, Scene
+from rlkit_envs.bin_picking.magnet import Magnet, Pull
+from rlkit_envs.bin_picking.rays import look_down
+from rlkit_envs.bin_picking.scene import BIN_GROUP, GRAVITY_M_PER_S2, Array, Scene
 
 
 class Outcome(Enum):
@@ -188,26 +189,8 @@ class Controller:
         offsets = np.concatenate(
             [share * radius * np.column_stack([np.cos(turns), np.sin(turns)]) for share in (1, 0.5)]
         )
-        seen = np.zeros(6, np.uint8)
-        seen[[PART_GROUP, BIN_GROUP]] = 1
-        start = np.array([*point, 10.0])
-        rays = np.column_stack([offsets, np.full(len(offsets), -10.0)])
-        distances, geoms = np.zeros(len(rays)), np.zeros(len(rays), np.int32)
-        mujoco.mj_multiRay(
-            scene.model,
-            scene.data,
-            start,
-            rays.ravel(),
-            seen,
-            True,
-            -1,
-            geoms,
-            distances,
-            None,
-            len(rays),
-            20.0,
-        )
-        return float(np.where(geoms >= 0, 10.0 * (1.0 - distances), 0.0).max())
+        heights, _ = look_down(scene, point + offsets)
+        return float(heights.max())
 
     def _descend(self, axis: Array, on_moment: OnMoment) -> bool:
         """Go down along the tool until its tip gives way; whether it hit something instead."""

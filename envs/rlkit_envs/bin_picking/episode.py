@@ -135,7 +135,7 @@ class PickingBin:
         for _ in range(_REFILLS):
             try:
                 scene.place(poses, present)
-                scene.settle(_POUR_S)
+                scene.pour(_POUR_S)
                 scene.shake(_SHAKE_S)
                 scene.settle(_FILL_S)
             except UnstablePhysicsError:  # thin bars that fall into each other can burst apart
@@ -165,8 +165,11 @@ class PickingBin:
 
     # Looking
 
-    def _look(self) -> None:
+    def _look(self, failed_pixel: int | None = None) -> None:
+        """Take a picture, after an attempt that failed at a pixel, if one did."""
         self.picture: Picture = self.camera.look(self.scene, self.camera_offset_m)
+        if failed_pixel is not None:
+            self.memory.add(failed_pixel, self.picture.height_m)
         self.memory.look(self.picture.height_m)
         seen = self.camera.look_badly(self.picture.height_m, self._random(2, self.attempts))
         channels: list[NDArray[Any]] = [1e3 * seen[None]]
@@ -211,10 +214,7 @@ class PickingBin:
             return Result(Attempt.nothing(len(self.parts)), 0.0, False, True)
         self.counts[done.outcome.value] += 1
         self.counts["cycle_s"] += done.cycle_s
-        if not success:
-            height = self.camera.look(scene, self.camera_offset_m).height_m
-            self.memory.add(pixel, height)
-        self._look()
+        self._look(None if success else pixel)
         cleared = not (scene.present & self.ferrous).any()
         tired = self.failures_in_a_row >= config.failures_in_a_row or self.attempts >= 2 * len(
             self.parts

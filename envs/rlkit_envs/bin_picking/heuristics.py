@@ -77,8 +77,7 @@ def flattest_high(view: View, random: np.random.Generator) -> Array:
     Flatness is what SuctionNet-1B (Cao et al. 2021) takes for a seal: exp(-c * mean squared
     distance from the best plane), here over the whole face.
     """
-    _, _, residual = _planes(view)
-    seal = np.exp(-residual / 0.5**2)
+    seal = np.exp(-_unevenness(view) / 0.5**2)
     return np.where(view.on_part, seal + 0.004 * view.height_mm, -np.inf)
 
 
@@ -174,13 +173,11 @@ def _quality(view: View, gap_mm: float) -> Array:
     return ((gap_mm / (gap_mm + gaps)) ** 2).mean(0)
 
 
-def _planes(view: View) -> tuple[Array, Array, Array]:
-    """Slopes along columns and rows, and mean squares (mm2) of what is left of the face's plane."""
+def _unevenness(view: View) -> Array:
+    """(rows, columns) mean square distance in mm2 of what is under a face from its best plane."""
     under = _under_face(view)
     at = _face_offsets(view) * 1e3 * view.pixel_m
     design = np.column_stack([at[:, 1], at[:, 0], np.ones(len(at))])
     flat = under.reshape(len(at), -1)
     solution, *_ = np.linalg.lstsq(design, flat, rcond=None)
-    residual = ((design @ solution - flat) ** 2).mean(0).reshape(view.height_mm.shape)
-    shape = view.height_mm.shape
-    return solution[0].reshape(shape), solution[1].reshape(shape), residual
+    return ((design @ solution - flat) ** 2).mean(0).reshape(view.height_mm.shape)

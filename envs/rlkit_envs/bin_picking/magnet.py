@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit_envs.bin_picking.scene import BIN_GROUP, PART_GROUP, Array, Scene
+from rlkit_envs.bin_picking.rays import cast
+from rlkit_envs.bin_picking.scene import GRAVITY_M_PER_S2, Array, Scene
 
-GRAVITY_M_PER_S2 = 9.81
 _RANGE_M = 0.02  # from here on the pull is nothing
 _FAR_M = 10.0  # rays start at one point so far behind the face that they are parallel
 _RINGS = ((0.0, 1), (0.33, 6), (0.62, 12), (0.9, 18))  # share of the radius, patches there
@@ -74,11 +73,7 @@ class Magnet:
         self.scene = scene
         self.config = config
         self._patches = face_patches(scene.tool.face_radius_m)
-        count = len(self._patches)
-        self._geoms = np.zeros(count, np.int32)
-        self._distances = np.zeros(count)
-        self._seen = np.zeros(6, np.uint8)
-        self._seen[[PART_GROUP, BIN_GROUP]] = 1
+        self._rays = np.column_stack([self._patches, np.full(len(self._patches), -_FAR_M)])
         self._touched = np.zeros(0, int)
 
     def gaps(self) -> tuple[Array, NDArray[np.int32]]:
@@ -90,26 +85,18 @@ class Magnet:
         data = scene.data
         turn = data.xmat[scene.tip_body].reshape(3, 3)
         start = data.xpos[scene.tip_body] + _FAR_M * turn[:, 2]
-        local = np.column_stack([self._patches, np.full(len(self._patches), -_FAR_M)])
-        rays = local @ turn.T
-        mujoco.mj_multiRay(
+        distances, geoms = cast(
             scene.model,
             data,
             start,
-            rays.ravel(),
-            self._seen,
-            True,
-            scene.tip_body,
-            self._geoms,
-            self._distances,
-            None,
-            len(rays),
-            _FAR_M + 1.0,
+            self._rays @ turn.T,
+            farthest_m=_FAR_M + 1.0,
+            without_body=scene.tip_body,
         )
         # A distance is told in lengths of the ray, which ends on the face.
-        gaps = np.maximum(0.0, (self._distances - 1.0) * _FAR_M)
-        nothing = (self._geoms < 0) | (gaps > _RANGE_M)
-        return np.where(nothing, np.inf, gaps), np.where(nothing, -1, self._geoms)
+        gaps = np.maximum(0.0, (distances - 1.0) * _FAR_M)
+        nothing = (geoms < 0) | (gaps > _RANGE_M)
+        return np.where(nothing, np.inf, gaps), np.where(nothing, -1, geoms)
 
     def quality(self) -> float:
         """The share of F0 that it would pull with now, from 0 to 1."""

@@ -92,8 +92,8 @@ def _capsule(random: np.random.Generator) -> Part:
 
 def _l_bracket(random: np.random.Generator) -> Part:
     """Two plates that meet in a right angle along an edge."""
-    thick, width = random.uniform(0.003, 0.005), random.uniform(0.008, 0.014)
-    arm = random.uniform(0.016, 0.024)
+    thick, width = random.uniform(0.0025, 0.004), random.uniform(0.009, 0.013)
+    arm = random.uniform(0.013, 0.018)
     return Part(
         "l_bracket",
         (
@@ -104,8 +104,8 @@ def _l_bracket(random: np.random.Generator) -> Part:
 
 
 def _ring(random: np.random.Generator) -> Part:
-    """A round bar bent to a ring, as twelve capsules."""
-    radius, bar = random.uniform(0.016, 0.022), random.uniform(0.0035, 0.005)
+    """A round bar bent to a ring, as twelve capsules; a hook's bar goes through it."""
+    radius, bar = random.uniform(0.010, 0.013), random.uniform(0.004, 0.005)
     count = 12
     half = radius * sin(pi / count)
     return Part(
@@ -180,15 +180,15 @@ def _hexagon(random: np.random.Generator) -> Part:
 
 def _cross(random: np.random.Generator) -> Part:
     """Two flat bars across each other."""
-    arm, width = random.uniform(0.014, 0.018), random.uniform(0.005, 0.007)
-    thick = random.uniform(0.005, 0.008)
+    arm, width = random.uniform(0.012, 0.015), random.uniform(0.0055, 0.0075)
+    thick = random.uniform(0.004, 0.006)
     return Part("cross", (Solid("box", (arm, width, thick)), Solid("box", (width, arm, thick))))
 
 
 def _stud(random: np.random.Generator) -> Part:
     """A disc with a thinner cylinder on it."""
-    disc, half_disc = random.uniform(0.011, 0.014), random.uniform(0.004, 0.006)
-    shank, half_shank = random.uniform(0.007, 0.009), random.uniform(0.006, 0.010)
+    disc, half_disc = random.uniform(0.011, 0.013), random.uniform(0.004, 0.005)
+    shank, half_shank = random.uniform(0.008, 0.010), random.uniform(0.004, 0.007)
     return Part(
         "stud",
         (

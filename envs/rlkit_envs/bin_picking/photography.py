@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.drawing import BACKGROUND, Picture
+from rlkit_envs.bin_picking.rays import cast, seen
 from rlkit_envs.bin_picking.scene import (
     BIN_GROUP,
     GROUND_GROUP,
@@ -33,6 +34,7 @@ WIDTH, HEIGHT = 640, 480
 
 _RAYS = (840, 630)  # more than pixels, to smooth edges
 _HIDDEN_GROUP = 5
+_SEEN = seen(PART_GROUP, BIN_GROUP, TOOL_GROUP, GROUND_GROUP)
 _VIEW_DEG = 35.0
 _FAR_M = 100.0
 _LAMP_CELLS, _LAMP_REACH = 400, 1.2  # a grid over what the lamp sees, and the tangent of its edge
@@ -109,8 +111,6 @@ class Photographer:
         groups[(groups == BIN_GROUP) & (self._model.geom_pos[:, 1] < 0)] = _HIDDEN_GROUP
         size = scene.bin.side_m / 0.2
         self._lengthen_shaft(_SHAFT_M * size - scene.tool.shaft_length_m)
-        self._seen = np.zeros(6, np.uint8)
-        self._seen[[PART_GROUP, BIN_GROUP, TOOL_GROUP, GROUND_GROUP]] = 1
         self._colours, self._shine = _materials(scene)
         self._camera = _Eye.at(
             (0.025 * size, -0.36 * size, 0.47 * size), (0.025 * size, 0.0 * size, 0.05 * size)
@@ -183,26 +183,9 @@ class Photographer:
         return local @ turns.transpose(0, 2, 1) + self._data.geom_xpos[:, None]
 
     def _cast(
-        self, start: Array, rays: Array, normals: Array | None
+        self, start: Array, rays: Array, normals: Array | None = None
     ) -> tuple[Array, NDArray[np.int32]]:
-        """Distances (rays,), in lengths of the ray, and geoms, -1 for none."""
-        geoms, distances = np.full(len(rays), -1, np.int32), np.zeros(len(rays))
-        if len(rays):
-            mujoco.mj_multiRay(
-                self._model,
-                self._data,
-                start,
-                rays.ravel(),
-                self._seen,
-                True,
-                -1,
-                geoms,
-                distances,
-                None if normals is None else normals.reshape(-1),
-                len(rays),
-                _FAR_M,
-            )
-        return distances, geoms
+        return cast(self._model, self._data, start, rays, _SEEN, farthest_m=_FAR_M, normals=normals)
 
     def _see(self, which: NDArray[np.intp]) -> None:
         """Cast these rays from the camera, and shade what they hit."""
@@ -245,7 +228,7 @@ class Photographer:
         faces = ((self._normals[which] * rays).sum(1) < 0) & (self._geoms[which] >= 0)
         self._lit[which] = 0.0
         which, rays = which[faces], rays[faces]
-        distances, geoms = self._cast(self._lamp.point, rays, None)
+        distances, geoms = self._cast(self._lamp.point, rays)
         self._lit[which] = (geoms < 0) | (distances > 0.998)
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit_envs.bin_picking.scene import BIN_GROUP, PART_GROUP, Array, Scene
-
-_FAR_M = 1_000.0  # rays start at one point so far above that they are parallel
+from rlkit_envs.bin_picking.rays import look_down
+from rlkit_envs.bin_picking.scene import Array, Scene
 
 
 @dataclass(frozen=True)
@@ -75,39 +73,14 @@ class Camera:
     def __init__(self, config: CameraConfig) -> None:
         self.config = config
         self._points = config.points().reshape(-1, 2)
-        count = len(self._points)
-        self._distances = np.zeros(count)
-        self._geoms = np.zeros(count, np.int32)
-        self._normals = np.zeros((count, 3))
-        self._seen = np.zeros(6, np.uint8)
-        self._seen[[PART_GROUP, BIN_GROUP]] = 1
 
     def look(self, scene: Scene, offset_m: tuple[float, float] = (0.0, 0.0)) -> Picture:
         """A picture; the camera may hang off the middle by (x, y) in metres."""
-        rays = np.column_stack([self._points, np.full(len(self._points), -_FAR_M)])
-        mujoco.mj_multiRay(
-            scene.model,
-            scene.data,
-            np.array([*offset_m, _FAR_M]),
-            rays.ravel(),
-            self._seen,
-            True,
-            -1,
-            self._geoms,
-            self._distances,
-            self._normals.reshape(-1),
-            len(rays),
-            2.0 * _FAR_M,
-        )
-        # A distance is told in lengths of the ray, which ends on the floor.
-        height = np.where(self._geoms >= 0, _FAR_M * (1.0 - self._distances), 0.0)
+        normals = np.zeros((len(self._points), 3))
+        heights, geoms = look_down(scene, self._points, offset_m, normals)
         shape = (self.config.pixels, self.config.pixels)
-        part = np.where(self._geoms >= 0, scene.part_of_geom[self._geoms], -1)
-        return Picture(
-            np.maximum(0.0, height).reshape(shape),
-            self._normals.reshape(*shape, 3).copy(),
-            part.reshape(shape),
-        )
+        part = np.where(geoms >= 0, scene.part_of_geom[geoms], -1)
+        return Picture(heights.reshape(shape), normals.reshape(*shape, 3), part.reshape(shape))
 
     def look_badly(self, heights_m: Array, random: np.random.Generator) -> Array:
         """Heights with the camera's noise and drop-out."""

@@ -7,6 +7,7 @@ from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.controller import Attempt, Controller, MotionConfig, Outcome
 from rlkit_envs.bin_picking.episode import PickingBin
 from rlkit_envs.bin_picking.magnet import Magnet, MagnetConfig
+from rlkit_envs.bin_picking.oracle import find_pick
 from rlkit_envs.bin_picking.parts import Part, Solid
 from rlkit_envs.bin_picking.scene import BinConfig, Scene
 
@@ -138,8 +139,8 @@ def test_unstable_physics_ends_the_episode_and_nothing_of_it_is_seen(speed, mome
     bin_ = PickingBin(BinPickingConfig(tier="single", parts=3, pixels=32, force_n=40.0), (0,))
     bin_.begin()
     before, poses = bin_.observation, bin_.scene.poses()
-    pixels = np.argwhere(bin_.picture.part == 2)
-    row, column = pixels[((pixels - pixels.mean(0)) ** 2).sum(1).argmin()]  # its middle
+    works = find_pick(bin_, 100, np.random.default_rng(0))
+    assert works.succeeds
     dofs = bin_.scene.model.body_dofadr[bin_.scene.part_bodies]
     moments = 0
 
@@ -149,7 +150,7 @@ def test_unstable_physics_ends_the_episode_and_nothing_of_it_is_seen(speed, mome
             bin_.scene.data.qvel[dofs] = speed
         moments += 1
 
-    result = bin_.attempt(int(row * 32 + column), break_down)
+    result = bin_.attempt(works.action, break_down)
     assert moments > moment
     assert result.attempt.outcome is Outcome.UNSTABLE
     assert (result.reward, result.terminated, result.truncated) == (0.0, False, True)
