@@ -21,14 +21,14 @@ from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 
 from rlkit.bin_picking_pickers import Choice, Picker
-from rlkit.environments import Environment, GymnasiumEnvironment, environment_id
+from rlkit.environment_ids import BIN_PICKING
+from rlkit.environments import Environment, environment_configuration
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.controller import Outcome
 from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
 from rlkit_envs.bin_picking.oracle import view_of
 from rlkit_envs.bin_picking.tiers import EVERY_TIER, TIERS
 
-ENVIRONMENT_ID = "rlkit/BinPicking-v0"
 HELD_OUT = "held-out"
 """The mixed tier with shapes that no training sees."""
 SETTINGS = (*TIERS, HELD_OUT)
@@ -68,13 +68,7 @@ def config_of(environment: Environment) -> BinPickingConfig:
 
     Raises ValueError for another environment than bin picking, and for arguments that do not fit.
     """
-    if environment_id(environment) != ENVIRONMENT_ID:
-        raise ValueError(f"{environment_id(environment)!r} is no bin picking: {ENVIRONMENT_ID} is")
-    assert isinstance(environment, GymnasiumEnvironment)
-    try:
-        return BinPickingConfig(**environment.arguments)
-    except TypeError as error:
-        raise ValueError(f"{ENVIRONMENT_ID} does not take these arguments: {error}") from error
+    return environment_configuration(environment, BIN_PICKING, BinPickingConfig)
 
 
 def setting_of(config: BinPickingConfig) -> str | None:

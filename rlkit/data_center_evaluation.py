@@ -16,11 +16,10 @@ from rlkit.data_center_pass import Array, ControllerError, OnStep, Pass, Report,
 from rlkit.data_center_processes import run_in_processes
 from rlkit.data_center_savings import mean_year, savings
 from rlkit.data_center_years import split_years, tuning_years, years_of
-from rlkit.environments import Environment, GymnasiumEnvironment, environment_id
+from rlkit.environment_ids import DATA_CENTER
+from rlkit.environments import Environment, environment_configuration
 from rlkit_envs.data_center.configuration import DataCenterConfig
 from rlkit_envs.data_center.controllers.line_up import NEEDS_PLANT, Build
-
-ENVIRONMENT_ID = "rlkit/DataCenterCooling-v0"
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,7 @@ def site_of(environment: Environment) -> DataCenterConfig:
     Raises ValueError for another environment than the data centre, and for arguments that do not
     fit it.
     """
-    if environment_id(environment) != ENVIRONMENT_ID:
-        raise ValueError(f"{environment_id(environment)!r} is no data centre: {ENVIRONMENT_ID} is")
-    assert isinstance(environment, GymnasiumEnvironment)
-    try:
-        return DataCenterConfig(**environment.arguments)
-    except TypeError as error:
-        raise ValueError(f"{ENVIRONMENT_ID} does not take these arguments: {error}") from error
+    return environment_configuration(environment, DATA_CENTER, DataCenterConfig)
 
 
 def evaluate_data_center(
@@ -173,7 +166,7 @@ def _protocol(
 ) -> dict[str, Any]:
     """Plain JSON data on how it was evaluated, but for the years."""
     return {
-        "id": ENVIRONMENT_ID,
+        "id": DATA_CENTER,
         "site": config.design().name,
         "engine": config.engine,
         "days": config.episode_days,

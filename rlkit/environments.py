@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
+from rlkit.environment_ids import BIN_PICKING
 from rlkit.reasons import reason_of
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,20 @@ def environment_id(environment: Environment) -> str:
     return environment.id
 
 
-_NATIVELY_PARALLEL = ("rlkit/BinPicking-v0",)  # those that step in processes of their own
+def environment_configuration(environment: Environment, wanted: str, configuration: type[T]) -> T:
+    """The arguments of the environment `wanted` as the dataclass that it takes them for.
+
+    Raises ValueError for another environment, and for arguments that do not fit.
+    """
+    if not isinstance(environment, GymnasiumEnvironment) or environment.id != wanted:
+        raise ValueError(f"{environment_id(environment)!r} is not {wanted}")
+    try:
+        return configuration(**environment.arguments)
+    except TypeError as error:
+        raise ValueError(f"{wanted} does not take these arguments: {error}") from error
+
+
+_NATIVELY_PARALLEL = (BIN_PICKING,)  # those that step in processes of their own
 
 
 def make_envs(environment: Environment, num_envs: int, threads: int = 0) -> VectorEnv:

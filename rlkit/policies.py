@@ -40,6 +40,15 @@ class LoadedPolicy:
     header: dict[str, Any]
     path: Path
 
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON data on which policy it is and how it came about."""
+        return {
+            "path": str(self.path),
+            "sha256": self.header["sha256"],
+            "architecture": self.header["architecture"],
+            "provenance": self.header["provenance"],
+        }
+
 
 def save_policy(
     policy: Policy, path: Path, environment: Environment, provenance: dict[str, Any]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlkit.algorithms import ALGORITHMS, starting_point
+from rlkit.environment_ids import BIN_PICKING, DATA_CENTER
 from rlkit.environments import GymnasiumEnvironment, make_envs
 from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.sb3.config import StableBaselinesConfig
@@ -58,7 +59,7 @@ _DATA_CENTER_GRID = {
 
 
 def _data_center(**arguments: Any) -> GymnasiumEnvironment:
-    return GymnasiumEnvironment("rlkit/DataCenterCooling-v0", {**_DATA_CENTER, **arguments})
+    return GymnasiumEnvironment(DATA_CENTER, {**_DATA_CENTER, **arguments})
 
 
 _WEEKS = EvaluationSchedule(every=500_000, episodes=24, final_episodes=96)
@@ -232,7 +233,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="bin-picking",
-            environment=GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "all"}),
+            environment=GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
             algorithm=PickConfig(),
             num_envs=8,
             steps=10_000,

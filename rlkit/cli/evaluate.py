@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from rlkit.cli import evaluate_bin_picking, evaluate_data_center
 from rlkit.cli.evaluate_bin_picking import BinPickingOptions
 from rlkit.cli.evaluate_data_center import DataCenterOptions
+from rlkit.cli.line_ups import progress_bar
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
+from rlkit.environment_ids import BIN_PICKING, DATA_CENTER
 
 if TYPE_CHECKING:
     from rlkit.evaluation import Evaluation
@@ -58,9 +60,7 @@ class EvaluateOptions:
     """For that environment alone."""
 
 
-_LINE_UPS = {
-    module.ENVIRONMENT_ID: module for module in (evaluate_data_center, evaluate_bin_picking)
-}
+_LINE_UPS = {BIN_PICKING: evaluate_bin_picking, DATA_CENTER: evaluate_data_center}
 """Environments in which a policy is evaluated beside others, which can also be alone."""
 
 
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     assert loaded is not None
     with redirect_stdout(sys.stderr):
         evaluation = _evaluate(loaded, options)
-    result = {**evaluation.to_json(), "policy": describe_policy(loaded)}
+    result = {**evaluation.to_json(), "policy": loaded.describe()}
     if options.json:
         print(json.dumps(result))
         return 0
@@ -112,45 +112,17 @@ def load(name: str, *, on: str | None = None, trust: bool = False) -> LoadedPoli
     return load_policy(path, device, on=environment, trust=trust)
 
 
-def describe_policy(loaded: LoadedPolicy) -> dict[str, Any]:
-    """Plain JSON data on which policy it is and how it came about."""
-    return {
-        "path": str(loaded.path),
-        "sha256": loaded.header["sha256"],
-        "architecture": loaded.header["architecture"],
-        "provenance": loaded.header["provenance"],
-    }
-
-
 def _evaluate(loaded: LoadedPolicy, options: EvaluateOptions) -> Evaluation:
     from rlkit.environments import for_evaluation
     from rlkit.evaluation import evaluate
 
     episodes = options.episodes or _EPISODES
-    with _progress(episodes) as on_episode:
+    with progress_bar("episodes") as (move, _report):
         return evaluate(
             loaded.policy,
             for_evaluation(loaded.environment),
             episodes,
             seed=options.seed,
             deterministic=not options.stochastic,
-            on_episode=on_episode,
+            on_episode=lambda done, episode_return: move(done, episodes),
         )
-
-
-@contextmanager
-def _progress(episodes: int) -> Iterator[Any]:
-    """A bar on standard error; gives the function that moves it."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=episodes)
-        yield lambda done, episode_return: bar.update(task, completed=done)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from rlkit.cli.line_ups import (
+    describe_as_any_policy,
+    environment_of,
+    find_names,
+    progress_bar,
+    refuse_options,
+)
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import is_named
+from rlkit.environment_ids import BIN_PICKING
 
 if TYPE_CHECKING:
-    from rlkit.bin_picking_evaluation import Episode, OnEpisode
+    from rlkit.bin_picking_evaluation import Episode
     from rlkit.bin_picking_pickers import Picker
     from rlkit.cli.evaluate import EvaluateOptions
-    from rlkit.environments import Environment
     from rlkit.policies import LoadedPolicy
     from rlkit_envs.bin_picking.configuration import BinPickingConfig
 
-ENVIRONMENT_ID = "rlkit/BinPicking-v0"
-"""Also what the user names to evaluate the other pickers without a policy."""
 EPISODES = 12
 """By default of each picker in each tier: some minutes on two cores."""
 ORACLE_SHARE = 4
@@ -44,11 +47,8 @@ class BinPickingOptions:
 
 def check_options(arguments: Sequence[str], environment: str) -> None:
     """Raise Mistake where `arguments` of `evaluate` name an option that the environment has not."""
-    if environment == ENVIRONMENT_ID:
-        return
-    for field in fields(BinPickingOptions):
-        if is_named(f"--{field.name}", arguments):
-            raise Mistake(f"--{field.name} is only for {ENVIRONMENT_ID}, and this is {environment}")
+    if environment != BIN_PICKING:
+        refuse_options(BinPickingOptions, BIN_PICKING, arguments, environment)
 
 
 def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
@@ -60,7 +60,7 @@ def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
     wanted = options.bin_picking
     names = _tiers(wanted.tiers)
     with blaming_user(ValueError):
-        own = config_of(_environment(loaded, options.on))
+        own = config_of(environment_of(loaded, options.on, BIN_PICKING))
         configs = {name: with_setting(own, name) for name in names}
     pickers = _agent(loaded, own, options) | _others(wanted.pickers)
     if not pickers:
@@ -88,20 +88,11 @@ def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
     return 0
 
 
-def _environment(loaded: LoadedPolicy | None, on: str | None) -> Environment:
-    """Where to evaluate: as for any policy, `loaded` has it; without one `on` or the default."""
-    if loaded is not None:
-        return loaded.environment
-    from rlkit.policies import find_environment
-
-    return find_environment(on or ENVIRONMENT_ID)
-
-
 def _tiers(names: Sequence[str]) -> list[str]:
     """The tiers that the user named, or all, from easy to hard."""
     from rlkit.bin_picking_evaluation import SETTINGS
 
-    chosen = [_known(name, SETTINGS, "tier") for name in names]
+    chosen = find_names(names, SETTINGS, "tier")
     return [name for name in SETTINGS if name in chosen or not chosen]
 
 
@@ -112,21 +103,8 @@ def _others(names: Sequence[str]) -> dict[str, Picker]:
     known = baselines()
     if list(names) == ["none"]:
         return {}
-    chosen = [_known(name, known, "picker") for name in names]
+    chosen = find_names(names, known, "picker")
     return {name: picker for name, picker in known.items() if name in chosen or not chosen}
-
-
-def _known(name: str, known: Sequence[str] | Mapping[str, Any], what: str) -> str:
-    """The one of `known` that the user means, who types no spaces into a shell."""
-    typed = {_typed(one): one for one in known}
-    if _typed(name) not in typed:
-        near = difflib.get_close_matches(_typed(name), typed, n=1, cutoff=0.4) or typed
-        raise Mistake(f"no {what} {name!r}; did you mean {' or '.join(near)}?")
-    return typed[_typed(name)]
-
-
-def _typed(name: str) -> str:
-    return name.lower().replace(" ", "-").replace("_", "-")
 
 
 def _agent(
@@ -153,7 +131,7 @@ def _evaluate(
 ) -> dict[str, dict[str, list[Episode]]]:
     from rlkit.bin_picking_evaluation import evaluate_bin_picking
 
-    with _progress() as on_episode:
+    with progress_bar("episodes") as (on_episode, _report):
         return evaluate_bin_picking(
             pickers,
             configs,
@@ -175,7 +153,7 @@ def _protocol(
     from rlkit.bin_picking_pickers import ORACLE_TRIES
 
     return {
-        "id": ENVIRONMENT_ID,
+        "id": BIN_PICKING,
         "tiers": list(tiers),
         "episodes": options.episodes or EPISODES,
         "episodes_of": dict(episodes),
@@ -196,57 +174,20 @@ def _of_policy(
     """
     from rlkit.bin_picking_evaluation import setting_of
     from rlkit.bin_picking_pickers import AGENT
-    from rlkit.cli.evaluate import describe_policy
-    from rlkit.environments import describe
-    from rlkit.statistics import summarise_returns
     from rlkit_envs.bin_picking.environment import EPISODE_COUNTS
 
     own = setting_of(config)
     told_of = own if own in result["tiers"] else next(iter(result["tiers"]))
     row = result["tiers"][told_of][AGENT]
-    metrics = {
-        name: {"mean": sum(values) / len(values), "unit": EPISODE_COUNTS[name]}
-        for name, values in row["counts"].items()
-    }
-    metrics["length"] = {
-        "mean": sum(row["lengths"]) / len(row["lengths"]),
-        "unit": "steps per episode",
-    }
-    return {
-        **summarise_returns(row["returns"]).to_json(),
-        "metrics": metrics,
-        "lengths": row["lengths"],
-        "counts": row["counts"],
-        "protocol": {
-            **describe(loaded.environment),
-            **result["protocol"],
-            "returns_of": told_of,
+    told = describe_as_any_policy(
+        loaded,
+        row["returns"],
+        {
+            name: (sum(values) / len(values), EPISODE_COUNTS[name])
+            for name, values in row["counts"].items()
         },
-        "policy": describe_policy(loaded),
-        "tiers": result["tiers"],
-    }
-
-
-@contextmanager
-def _progress() -> Iterator[OnEpisode]:
-    """A bar on standard error; gives the function that moves it."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
+        row["lengths"],
+        row["counts"],
+        {**result["protocol"], "returns_of": told_of},
     )
-
-    console = Console(stderr=True)
-    columns = (
-        *(TextColumn("episodes"), BarColumn(), MofNCompleteColumn()),
-        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
-    )
-    # Where there is no terminal, even a bar that vanishes would leave an empty line.
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+    return {**told, "tiers": result["tiers"]}

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from rlkit.cli.line_ups import (
+    describe_as_any_policy,
+    environment_of,
+    find_names,
+    progress_bar,
+    refuse_options,
+)
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import is_named
+from rlkit.environment_ids import DATA_CENTER
 
 if TYPE_CHECKING:
     from rlkit.cli.evaluate import EvaluateOptions
     from rlkit.data_center_evaluation import DataCenterEvaluation
-    from rlkit.environments import Environment
     from rlkit.policies import LoadedPolicy
     from rlkit_envs.data_center.configuration import DataCenterConfig
     from rlkit_envs.data_center.controllers.line_up import Build
-
-ENVIRONMENT_ID = "rlkit/DataCenterCooling-v0"
-"""Also what the user names to run the other controllers without a policy."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,13 @@ class DataCenterOptions:
 
 def check_options(arguments: Sequence[str], environment: str) -> None:
     """Raise Mistake where `arguments` of `evaluate` name an option that the environment has not."""
-    own = [f"--{field.name.replace('_', '-')}" for field in fields(DataCenterOptions)]
-    if environment == ENVIRONMENT_ID:
-        if is_named("--episodes", arguments):
-            raise Mistake(
-                "--episodes has no meaning in a data centre, where every climate has one episode "
-                "of --days; leave it out"
-            )
-        return
-    for flag in own:
-        if is_named(flag, arguments):
-            raise Mistake(f"{flag} is only for {ENVIRONMENT_ID}, and this is {environment}")
+    if environment != DATA_CENTER:
+        refuse_options(DataCenterOptions, DATA_CENTER, arguments, environment)
+    elif is_named("--episodes", arguments):
+        raise Mistake(
+            "--episodes has no meaning in a data centre, where every climate has one episode "
+            "of --days; leave it out"
+        )
 
 
 def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
@@ -69,7 +68,7 @@ def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
     wanted = options.data_center
     with blaming_user(ValueError, OSError, ImportError):
         config = unseen_years(
-            site_of(_environment(loaded, options.on)),
+            site_of(environment_of(loaded, options.on, DATA_CENTER)),
             weather=wanted.weather or UNSEEN_CLIMATES,
             seed=UNSEEN_SEED + options.seed,
             days=wanted.days,
@@ -97,15 +96,6 @@ def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
     return 0
 
 
-def _environment(loaded: LoadedPolicy | None, on: str | None) -> Environment:
-    """Where to evaluate: as for any policy, `loaded` has it; without one `on` or the default."""
-    if loaded is not None:
-        return loaded.environment
-    from rlkit.policies import find_environment
-
-    return find_environment(on or ENVIRONMENT_ID)
-
-
 def _others(names: Sequence[str], engine: str) -> dict[str, Build]:
     """The controllers that the user named, or all that can run there."""
     from rlkit_envs.data_center.controllers.line_up import LINE_UP, NEEDS_PLANT
@@ -115,21 +105,11 @@ def _others(names: Sequence[str], engine: str) -> dict[str, Build]:
         return {name: build for name, build in LINE_UP.items() if name not in left_out}
     if list(names) == ["none"]:
         return {}
-    known = {_typed(name): name for name in LINE_UP}
-    chosen = []
-    for name in names:
-        if _typed(name) not in known:
-            near = difflib.get_close_matches(_typed(name), known, n=1, cutoff=0.4) or known
-            raise Mistake(f"no controller {name!r}; did you mean {' or '.join(near)}?")
-        chosen.append(known[_typed(name)])
-        if chosen[-1] in NEEDS_PLANT and engine != "plant":
-            raise Mistake(f"{chosen[-1]} looks into our own plant; leave out --engine {engine}")
+    chosen = find_names(names, LINE_UP, "controller")
+    for name in chosen:
+        if name in NEEDS_PLANT and engine != "plant":
+            raise Mistake(f"{name} looks into our own plant; leave out --engine {engine}")
     return {name: LINE_UP[name] for name in LINE_UP if name in chosen}  # in the tables' order
-
-
-def _typed(name: str) -> str:
-    """A controller's name as one types it into a shell: without capitals and spaces."""
-    return name.lower().replace(" ", "-").replace("_", "-")
 
 
 def _agents(loaded: LoadedPolicy, seed: int | None) -> dict[str, Build]:
@@ -147,7 +127,7 @@ def _trained_in(loaded: LoadedPolicy) -> DataCenterConfig:
 
     if "environment" in loaded.header:  # an archive does not know
         own = from_json(loaded.header["environment"], Environment)  # pyright: ignore[reportArgumentType]
-        if environment_id(own) == ENVIRONMENT_ID:
+        if environment_id(own) == DATA_CENTER:
             return site_of(own)
     return site_of(loaded.environment)
 
@@ -159,13 +139,14 @@ def _evaluate(
 
     # EnergyPlus has a process for every year already; a random policy's draws would be others.
     alone = config.engine == "energyplus" or options.stochastic
-    with _progress(config.episode_days) as (on_step, report):
+    days = config.episode_days
+    with progress_bar("days") as (move, report):
         evaluation = evaluate_data_center(
             builds,
             config,
             seed=options.seed,
             processes=1 if alone else os.cpu_count() or 1,
-            on_step=on_step,
+            on_step=lambda done, steps: move(done * days // steps, days),
             report=report,
         )
     spent = sorted(evaluation.measured.seconds.items(), key=lambda item: -item[1])
@@ -176,58 +157,15 @@ def _evaluate(
 def _of_policy(
     evaluation: DataCenterEvaluation, loaded: LoadedPolicy, options: EvaluateOptions
 ) -> dict[str, Any]:
-    """What an evaluation tells of every policy, of whatever world: returns, metrics, protocol."""
-    from rlkit.cli.evaluate import describe_policy
-    from rlkit.environments import describe
     from rlkit.policy_controller import AGENT
-    from rlkit.statistics import summarise_returns
 
     steps = evaluation.protocol["days"] * 288
-    means, counts = evaluation.mean_years()[AGENT], evaluation.counts[AGENT]
     units = evaluation.measured.units
-    metrics = {name: {"mean": mean, "unit": units[name]} for name, mean in means.items()}
-    metrics["length"] = {"mean": steps, "unit": "steps per episode"}
-    return {
-        **summarise_returns(evaluation.returns[AGENT]).to_json(),
-        "metrics": metrics,
-        "lengths": [steps] * len(evaluation.years),
-        "counts": {name: values.tolist() for name, values in counts.items()},
-        "protocol": {
-            **describe(loaded.environment),
-            **evaluation.to_json()["protocol"],
-            "deterministic": not options.stochastic,
-        },
-        "policy": describe_policy(loaded),
-    }
-
-
-@contextmanager
-def _progress(days: int) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
-    """A bar on standard error; gives the functions that move it and print lines above it."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
+    return describe_as_any_policy(
+        loaded,
+        evaluation.returns[AGENT],
+        {name: (mean, units[name]) for name, mean in evaluation.mean_years()[AGENT].items()},
+        [steps] * len(evaluation.years),
+        {name: values.tolist() for name, values in evaluation.counts[AGENT].items()},
+        {**evaluation.to_json()["protocol"], "deterministic": not options.stochastic},
     )
-
-    console = Console(stderr=True)
-    columns = (
-        *(TextColumn("days"), BarColumn(), MofNCompleteColumn()),
-        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
-    )
-    # Where there is no terminal, even a bar that vanishes would leave an empty line.
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task, day = bar.add_task("", total=days), 0
-
-        def on_step(done: int, steps: int) -> None:
-            nonlocal day
-            if done * days // steps > day:
-                day = done * days // steps
-                bar.update(task, completed=day)
-
-        yield on_step, lambda line: console.print(line, highlight=False, markup=False)

@@ -245,7 +245,7 @@ def test_what_makes_no_sense_is_refused():
         HeuristicPicker("lowest")
     site = GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "single", "parts": 4})
     assert config_of(site) == BinPickingConfig(tier="single", parts=4)
-    with pytest.raises(ValueError, match=r"'ALE/Boxing-v5' is no bin picking"):
+    with pytest.raises(ValueError, match=r"'ALE/Boxing-v5' is not rlkit"):
         config_of(AtariProtocol("boxing"))
     with pytest.raises(ValueError, match=r"does not take these arguments.*teir"):
         config_of(GymnasiumEnvironment("rlkit/BinPicking-v0", {"teir": "single"}))

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from rlkit.data_center_evaluation import (
-    ENVIRONMENT_ID,
     DataCenterEvaluation,
     evaluate_data_center,
     site_of,
@@ -20,6 +19,7 @@ from rlkit.data_center_evaluation import (
 from rlkit.data_center_pass import ControllerError
 from rlkit.data_center_processes import run_in_processes
 from rlkit.data_center_years import unseen_years
+from rlkit.environment_ids import DATA_CENTER
 from rlkit.environments import GymnasiumEnvironment
 from rlkit_envs.atari import AtariProtocol
 from rlkit_envs.data_center.actions import StartingActions
@@ -128,7 +128,7 @@ def test_counts_are_sums_over_the_steps_of_a_run_by_hand():
 
 def test_everything_is_told_as_json(together: DataCenterEvaluation):
     told = json.loads(json.dumps(together.to_json(), allow_nan=False))
-    assert told["protocol"]["id"] == ENVIRONMENT_ID
+    assert told["protocol"]["id"] == DATA_CENTER
     assert told["protocol"]["days"] == 1
     assert told["protocol"]["first_day"] == 180
     assert told["protocol"]["sensors"]["noise"] == 1.0
@@ -201,14 +201,14 @@ def test_what_makes_no_sense_is_refused():
 
 
 def test_the_site_of_an_environment():
-    site = site_of(GymnasiumEnvironment(ENVIRONMENT_ID, {"site": "small_room", "discrete": True}))
+    site = site_of(GymnasiumEnvironment(DATA_CENTER, {"site": "small_room", "discrete": True}))
     assert (site.design().name, site.discrete) == ("small_room", True)
-    with pytest.raises(ValueError, match=r"'ALE/Boxing-v5' is no data centre"):
+    with pytest.raises(ValueError, match=r"'ALE/Boxing-v5' is not rlkit"):
         site_of(AtariProtocol("boxing"))
     with pytest.raises(ValueError, match=r"does not take these arguments.*wether"):
-        site_of(GymnasiumEnvironment(ENVIRONMENT_ID, {"wether": "cold"}))
+        site_of(GymnasiumEnvironment(DATA_CENTER, {"wether": "cold"}))
     with pytest.raises(ValueError, match="no site 'nowhere'"):
-        site_of(GymnasiumEnvironment(ENVIRONMENT_ID, {"site": "nowhere"}))
+        site_of(GymnasiumEnvironment(DATA_CENTER, {"site": "nowhere"}))
 
 
 # Among processes

@@ -238,7 +238,7 @@ def _bold(raw: str) -> list[str]:
         (("--pickers", "none"), "leaves nobody to evaluate"),
         (("--episodes", "0"), "--episodes must be at least 1, got 0"),
         (("--seed", "-1"), "--seed must not be negative"),
-        (("--on", "CartPole-v1"), "'CartPole-v1' is no bin picking"),
+        (("--on", "CartPole-v1"), "'CartPole-v1' is not rlkit"),
         (("--days", "3"), "--days is only for rlkit/DataCenterCooling-v0, and this is rlkit/Bin"),
     ],
 )
