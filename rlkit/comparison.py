@@ -40,6 +40,8 @@ class RunResult:
     """Its recipe as plain JSON data, of which name and seed must be there."""
     evaluation: Mapping[str, Any]
     """Its evaluation, as a line of evaluations.jsonl."""
+    history: Sequence[Mapping[str, Any]] = ()
+    """All its evaluations in the order in which they were made, where they are known."""
 
     @classmethod
     def of(cls, run: Run) -> RunResult:
@@ -50,7 +52,7 @@ class RunResult:
         evaluations = run.evaluations()
         if not evaluations:
             raise ComparisonError(f"{run.path} has no evaluation yet; wait, or train it further")
-        return cls(str(run.path), to_json(run.recipe()), evaluations[-1])
+        return cls(str(run.path), to_json(run.recipe()), evaluations[-1], tuple(evaluations))
 
     @classmethod
     def of_evaluation(cls, file: Path) -> RunResult:
@@ -122,15 +124,20 @@ def compare(results: Sequence[RunResult]) -> Comparison:
     Raises ComparisonError where there is nothing to compare, or where a field of the protocol
     that matters differs between two runs: the message names it.
     """
+    groups = grouped(results)
+    rows = tuple(_row(label, group) for label, group in groups)
+    return Comparison(_comparable(results[0]), rows)
+
+
+def grouped(results: Sequence[RunResult]) -> list[tuple[str, list[RunResult]]]:
+    """Labels, and the runs that differ only by their seed; raises as `compare`."""
     if not results:
         raise ComparisonError("a comparison needs at least one run")
-    protocol = _comparable(results[0])
     for other in results[1:]:
         _check_alike(results[0], other)
     groups = list(_groups(results))
     labels = _labels([group[0].recipe for group in groups])
-    rows = tuple(_row(label, group) for label, group in zip(labels, groups, strict=True))
-    return Comparison(protocol, rows)
+    return list(zip(labels, groups, strict=True))
 
 
 def _comparable(result: RunResult) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.bench.svg_chart import (
+from rlkit.svg_chart import (
     Panel,
     curve,
     dots,
     frame,
     labels,
+    page,
     path,
     rectangle,
     text,
@@ -54,36 +55,20 @@ _GOAL_PERCENT = 5.0
 """Of a bias, half of what ASHRAE Guideline 14 asks of an hourly model."""
 
 _STYLE = """
-    .paper { fill: #ffffff }
-    text { fill: #1d2730; font-size: 13px }
-    .heading { font-size: 17px; font-weight: 600 }
-    .name { font-weight: 600 }
-    .small, .tick { fill: #51606d; font-size: 12px }
-    .middle { text-anchor: middle }
-    .end { text-anchor: end }
-    .frame { fill: none; stroke: #9aa5b0 }
-    .grid { fill: none; stroke: #e3e7ec }
-    .equal { fill: none; stroke: #51606d; stroke-dasharray: 5 4 }
-    .goal { fill: #eef1f4 }
+    .band { fill: #eef1f4 }
     .theirs, .ours { fill: none; stroke-linejoin: round }
     .theirs { stroke: #f2b134; stroke-width: 5 }
     .ours { stroke: #00548a; stroke-width: 1.5 }
     .hour { fill: none; stroke: #00548a; stroke-width: 2.6; stroke-linecap: round; opacity: .55 }
     .few { stroke-width: 5 }
     .bar-0 { fill: #1d2730 } .bar-1 { fill: #3b93d0 } .bar-2 { fill: #e08214 }
-    @media (prefers-color-scheme: dark) {
-      .paper { fill: #14191e }
-      text { fill: #e6ebef }
-      .small, .tick { fill: #a9b6c1 }
-      .frame { stroke: #5b6873 }
-      .grid { stroke: #29323a }
-      .equal { stroke: #a9b6c1 }
-      .goal { fill: #1f272e }
+"""
+_DARK_STYLE = """
+      .band { fill: #1f272e }
       .theirs { stroke: #a66a00 }
       .ours { stroke: #9fd8ff }
       .hour { stroke: #9fd8ff }
       .bar-0 { fill: #e6ebef }
-    }
 """
 
 
@@ -199,20 +184,15 @@ def draw_comparison(span: ComparedSpan) -> str:
         *_every_hour(span, Panel(_LEFT, _LOWER_TOP, 260, _LOWER_HEIGHT, (0, 1), (0, 1))),
         *_biases(span, Panel(_LEFT + 340, _LOWER_TOP, 582, _LOWER_HEIGHT, (-0.5, 11.5), (0, 1))),
     ]
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-            'aria-labelledby="title description" font-family="system-ui, -apple-system, '
-            "'Segoe UI', Helvetica, Arial, sans-serif\">",
-            '  <title id="title">The NumPy plant beside EnergyPlus</title>',
-            '  <desc id="description">Hourly total power, chiller power, supply air and hottest '
-            "inlet of both engines in chosen weeks; the chiller's power of every hour in one over "
-            "the other; the bias of each month.</desc>",
-            f"  <style>{_STYLE}  </style>",
-            f'  <rect class="paper" width="{_WIDTH}" height="{_HEIGHT}" rx="12"/>',
-            *(f"  {part}" for part in parts),
-            "</svg>\n",
-        )
+    return page(
+        _WIDTH,
+        _HEIGHT,
+        "The NumPy plant beside EnergyPlus",
+        "Hourly total power, chiller power, supply air and hottest inlet of both engines in chosen "
+        "weeks; the chiller's power of every hour in one over the other; the bias of each month.",
+        parts,
+        _STYLE,
+        _DARK_STYLE,
     )
 
 
@@ -277,7 +257,7 @@ def _every_hour(span: ComparedSpan, panel: Panel) -> list[str]:
         text(panel.right, panel.top - 10, f"{len(ours):,} hours", "small end"),
         *y_axis(panel, ticks),
         x_lines(panel, ticks),
-        curve(panel, corners, corners, "equal"),
+        curve(panel, corners, corners, "goal"),
         dots(panel, theirs, ours, "hour few" if len(ours) <= _FEW_HOURS else "hour"),
         frame(panel),
         *x_labels(panel, ticks, labels(ticks)),
@@ -296,7 +276,7 @@ def _biases(span: ComparedSpan, panel: Panel) -> list[str]:
     top, zero, bottom = (panel.y(value) for value in (_GOAL_PERCENT, 0.0, -_GOAL_PERCENT))
     parts = [
         text(panel.left, panel.top - 10, "Bias (NMBE) of each month's power, %", "name"),
-        rectangle(panel.left, top, panel.width, bottom - top, "goal"),
+        rectangle(panel.left, top, panel.width, bottom - top, "band"),
         *y_axis(panel, ticks),
         path(f"M{panel.left:g} {zero:.1f}H{panel.right:g}", "frame"),
     ]

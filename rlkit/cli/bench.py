@@ -15,7 +15,7 @@ from typing import Any, Literal
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import is_named, parse
+from rlkit.cli.options import check_writable, is_named, parse
 
 Benchmark = Literal["boxing", "agents", "storage", "data-center", "bin-picking"]
 """Each is a module of `rlkit.bench`, with _ for -."""
@@ -81,10 +81,8 @@ _OWN = {"data-center": DataCenterBenchOptions, "bin-picking": BinPickingBenchOpt
 def run(arguments: Sequence[str]) -> int:
     """Measure as `arguments` say."""
     options = parse(BenchOptions, arguments, "bench")
-    for flag, file in (("--output", options.output), ("--plot", options.data_center.plot)):
-        if file is not None and not file.parent.is_dir():
-            # Found out before the measuring, which takes minutes.
-            raise Mistake(f"{flag}: there is no folder {file.parent}")
+    check_writable("--output", options.output)
+    check_writable("--plot", options.data_center.plot, ".svg")
     if options.minutes is not None and not options.minutes > 0:
         raise Mistake(f"--minutes must be more than 0, got {options.minutes}")
     module = import_module(f"rlkit.bench.{options.name.replace('-', '_')}")
@@ -129,8 +127,6 @@ def _own_settings(options: BenchOptions, arguments: Sequence[str]) -> dict[str, 
 def _of_data_center(options: DataCenterBenchOptions) -> dict[str, Any]:
     settings = asdict(options)
     plot = settings.pop("plot")
-    if plot is not None and plot.suffix.lower() != ".svg":
-        raise Mistake(f"--plot writes SVG; name a file that ends in .svg, not {plot.name}")
     from rlkit.bench.data_center import year_of
 
     with blaming_user(ImportError, ValueError):

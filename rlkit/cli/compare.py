@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from rlkit.cli.mistakes import Mistake
-from rlkit.cli.options import parse
+from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.options import check_writable, is_named, parse
 
 if TYPE_CHECKING:
-    from rlkit.comparison import Comparison, RunResult
+    from rlkit.comparison import Comparison, Row, RunResult
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class CompareOptions:
     """Run folders, and files into which `rlkit evaluate --json` wrote."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
+    plot: Path | None = None
+    """An SVG file to draw the runs' learning curves into."""
+    metric: str = "return"
+    """What is drawn: the return, or one of what evaluations count, such as knock_outs."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -36,9 +40,15 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(CompareOptions, arguments, "compare")
     if not options.runs:
         raise Mistake("name the run folders to compare: rlkit compare RUN RUN ...")
+    if options.plot is None and is_named("--metric", arguments):
+        raise Mistake("--metric says what is drawn: name a file for it too, --plot FILE.svg")
+    check_writable("--plot", options.plot, ".svg")
     from rlkit.comparison import compare
 
-    comparison = compare([_result(path) for path in options.runs])
+    results = [_result(path) for path in options.runs]
+    comparison = compare(results)
+    if options.plot is not None:
+        _draw(results, options.metric, options.plot)
     if options.json:
         print(json.dumps(comparison.to_json()))
     else:
@@ -62,6 +72,20 @@ def _result(path: Path) -> RunResult:
     return RunResult.of(Run.open(path))
 
 
+def _draw(results: Sequence[RunResult], metric: str, file: Path) -> None:
+    from rlkit.learning_curves import draw_learning_curves, learning_curves
+
+    evaluation = results[0].evaluation
+    drawn = draw_learning_curves(
+        learning_curves(results, metric),
+        metric,
+        evaluation["metrics"].get(metric, {"unit": "points"})["unit"],
+        results[0].history[0]["protocol"] if results[0].history else evaluation["protocol"],
+    )
+    with blaming_user(OSError):
+        file.write_text(drawn)
+
+
 def _print(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -71,16 +95,13 @@ def _print(comparison: Comparison) -> None:
     episodes = comparison.protocol["episodes"]
     table = Table(title=f"{comparison.protocol['id']}, {episodes} episodes a run")
     table.title_justify = "left"
-    table.add_column("recipe", overflow="fold")
+    table.add_column("recipe", overflow="fold", min_width=12)
     for name in ("seeds", "steps", "IQM", "95 % interval", "mean", "worst", "best"):
-        table.add_column(name, justify="right", no_wrap=name != "seeds")
-    metrics = list(dict.fromkeys(name for row in comparison.rows for name in row.metrics))
-    for name in metrics:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name, justify="right", no_wrap=name not in ("seeds", "95 % interval"))
     for row in comparison.rows:
         low_high = row.summary.iqm_ci95
         table.add_row(
-            row.label.replace(" (", "\n(") + ("" if row.final else "\nnot finished"),
+            _name(row),
             ", ".join(map(str, row.seeds)),
             f"{sum(row.steps) / len(row.steps):,.0f}",
             number(row.summary.iqm),
@@ -88,6 +109,22 @@ def _print(comparison: Comparison) -> None:
             number(row.summary.mean),
             number(row.summary.minimum),
             number(row.summary.maximum),
-            *(number(row.metrics[n]["mean"]) if n in row.metrics else "" for n in metrics),
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    names = list(dict.fromkeys(name for row in comparison.rows for name in row.metrics))
+    if not names:
+        return
+    counted = Table(title="means of what an episode counts", title_justify="left")
+    counted.add_column("")
+    for row in comparison.rows:
+        counted.add_column(_name(row), justify="right", overflow="fold")
+    for name in names:
+        found = [row.metrics.get(name) for row in comparison.rows]
+        values = ["" if metric is None else number(metric["mean"]) for metric in found]
+        counted.add_row(name.replace("_", " "), *values)
+    console.print(counted)
+
+
+def _name(row: Row) -> str:
+    return row.label.replace(" (", "\n(") + ("" if row.final else "\nnot finished")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlkit.cli.line_ups import (
@@ -18,6 +19,7 @@ from rlkit.cli.line_ups import (
     refuse_options,
 )
 from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.options import check_writable
 from rlkit.environment_ids import BIN_PICKING
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class BinPickingOptions:
     that no training sees. By default all."""
     pickers: tuple[str, ...] = ()
     """Which others, by name, such as `highest magnet-quality oracle`, or `none`. By default all."""
+    plot: Path | None = None
+    """An SVG file to draw the comparison into."""
 
 
 def check_options(arguments: Sequence[str], environment: str) -> None:
@@ -58,6 +62,7 @@ def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
     from rlkit.bin_picking_results import describe_episodes
 
     wanted = options.bin_picking
+    check_writable("--plot", wanted.plot, ".svg")
     names = _tiers(wanted.tiers)
     with blaming_user(ValueError):
         own = config_of(environment_of(loaded, options.on, BIN_PICKING))
@@ -79,6 +84,11 @@ def run(loaded: LoadedPolicy | None, options: EvaluateOptions) -> int:
     }
     if loaded is not None:
         result = _of_policy(result, own, loaded)
+    if wanted.plot is not None:
+        from rlkit.picker_plot import draw_pickers
+
+        with blaming_user(OSError):
+            wanted.plot.write_text(draw_pickers(result))
     if options.json:
         print(json.dumps(result))
         return 0

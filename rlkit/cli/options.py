@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rlkit.cli.mistakes import Mistake, one_line
@@ -48,6 +49,20 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, default: T | No
 def is_named(flag: str, arguments: Sequence[str]) -> bool:
     """Whether the user gave `flag`, such as "--steps"."""
     return any(argument.split("=", 1)[0] == flag for argument in arguments)
+
+
+def check_writable(flag: str, file: Path | None, suffix: str | None = None) -> None:
+    """Raise Mistake where nothing can be written into a file, before the work that takes long.
+
+    suffix: such as ".svg", which its name has to end in. Nothing is wrong with None.
+    """
+    if file is None:
+        return
+    if suffix is not None and file.suffix.lower() != suffix:
+        kind = suffix.removeprefix(".").upper()
+        raise Mistake(f"{flag} writes {kind}; name a file that ends in {suffix}, not {file.name}")
+    if not file.parent.is_dir():
+        raise Mistake(f"{flag}: there is no folder {file.parent}")
 
 
 def _condensed(box: str, program: str, arguments: Sequence[str]) -> str:

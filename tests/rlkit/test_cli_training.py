@@ -240,6 +240,25 @@ def test_compare_sets_runs_side_by_side(
     assert "cartpole" in capsys.readouterr().out
 
 
+def test_compare_draws_learning_curves(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "curves.svg"
+    assert main(["compare", str(trained.path), "--plot", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"]
+    assert "CartPole-v1: return against environment steps" in file.read_text()
+    file.unlink()
+    for options, expected in (
+        (["--plot", "curves.png"], "--plot writes SVG; name a file that ends in .svg"),
+        (["--plot", str(tmp_path / "none" / "a.svg")], "--plot: there is no folder"),
+        (["--metric", "success"], "name a file for it too, --plot FILE.svg"),
+        (["--plot", str(file), "--metric", "success"], "no metric 'success'; there are return"),
+    ):
+        assert main(["compare", str(trained.path), *options]) == 2
+        assert expected in mistake(capsys)
+        assert not file.exists()
+
+
 def test_compare_refuses_unlike_protocols(
     trained: Run, finished: Run, capsys: pytest.CaptureFixture[str]
 ):

@@ -84,7 +84,7 @@ def test_both_engines_are_drawn_hour_by_hour():
 
 
 def test_an_hour_of_more_power_lies_above_the_diagonal():
-    (diagonal,) = curves(draw_comparison(span(0, 7)), "equal")
+    (diagonal,) = curves(draw_comparison(span(0, 7)), "goal")
     (dots,) = curves(draw_comparison(span(0, 7)), "hour few")
     (left, low), (right, high) = diagonal
     for x, y in dots:
@@ -103,7 +103,7 @@ def test_bars_stand_on_zero_or_hang_from_it():
         bar = next(found for found in rectangles if found.get("class") == kind)
         return float(bar.get("y", "")), float(bar.get("y", "")) + float(bar.get("height", ""))
 
-    goal_top, goal_bottom = placed("goal")  # 5 % above 0 and below
+    goal_top, goal_bottom = placed("band")  # 5 % above 0 and below
     zero, percent = (goal_top + goal_bottom) / 2, (goal_bottom - goal_top) / 10
     assert placed("bar-1") == pytest.approx((zero, zero + 4.0 * percent), abs=0.11)
     assert placed("bar-2") == pytest.approx((zero - 3.0 * percent, zero), abs=0.11)

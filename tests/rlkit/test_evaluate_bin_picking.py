@@ -97,6 +97,14 @@ def test_json_tells_of_the_policy_as_ever_and_of_all_others(
     assert told["policy"]["path"] == str(policy)
 
 
+def test_the_comparison_is_drawn(policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "pickers.svg"
+    assert "highest" in evaluated(capsys, policy, *FEW, "--plot", file)
+    drawn = file.read_text()
+    assert "chosen: ECE" in drawn
+    assert ">mixed<" in drawn
+
+
 def test_the_same_command_gives_the_same_numbers_and_another_seed_others(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -236,6 +244,7 @@ def _bold(raw: str) -> list[str]:
         (("--tiers", "hevy"), "no tier 'hevy'; did you mean heavy?"),
         (("--pickers", "higest"), "no picker 'higest'; did you mean highest?"),
         (("--pickers", "none"), "leaves nobody to evaluate"),
+        (("--plot", "picks.png"), "--plot writes SVG; name a file that ends in .svg"),
         (("--episodes", "0"), "--episodes must be at least 1, got 0"),
         (("--seed", "-1"), "--seed must not be negative"),
         (("--on", "CartPole-v1"), "'CartPole-v1' is not rlkit"),
@@ -248,7 +257,9 @@ def test_mistakes_are_one_line(
     assert expected in mistake(capsys, BINS, *options)
 
 
-@pytest.mark.parametrize(("flag", "value"), [("--tiers", "mixed"), ("--pickers", "highest")])
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--tiers", "mixed"), ("--pickers", "highest"), ("--plot", "a.svg")]
+)
 def test_its_options_are_refused_in_other_worlds(
     flag: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlkit.bench import svg_chart
-from rlkit.bench.svg_chart import Panel, labels, ticks_around
+from rlkit import svg_chart
+from rlkit.svg_chart import Panel, labels, ticks_around
 
 # 100 wide and 50 high; 0..10 across, -1..1 upwards.
 PANEL = Panel(20.0, 30.0, 100.0, 50.0, (0.0, 10.0), (-1.0, 1.0))

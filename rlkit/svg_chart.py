@@ -1,13 +1,13 @@
-"""Axes, ticks and curves as SVG text, in a drawing's own units.
+"""Pages, axes, ticks and curves as SVG text, in a drawing's own units, for light and dark screens.
 
-Colours and pens come from the drawing's style sheet, by classes: "frame", "grid" and "tick" here.
-What is drawn, where and in which colours is left to the callers.
+Colours and pens come from classes: those of paper, words, axes and ticks are here, those of what is
+drawn in the callers' style sheets. What is drawn, and where, is left to them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +18,56 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _ROUND_STEPS = (1.0, 2.0, 5.0, 10.0)
+_STYLE = """
+    .paper { fill: #ffffff }
+    text { fill: #1d2730; font-size: 13px }
+    .heading { font-size: 17px; font-weight: 600 }
+    .name { font-weight: 600 }
+    .small, .tick { fill: #51606d; font-size: 12px }
+    .middle { text-anchor: middle }
+    .end { text-anchor: end }
+    .frame { fill: none; stroke: #9aa5b0 }
+    .grid { fill: none; stroke: #e3e7ec }
+    .goal { fill: none; stroke: #51606d; stroke-dasharray: 5 4 }
+"""
+_DARK_STYLE = """
+      .paper { fill: #14191e }
+      text { fill: #e6ebef }
+      .small, .tick { fill: #a9b6c1 }
+      .frame { stroke: #5b6873 }
+      .grid { stroke: #29323a }
+      .goal { stroke: #a9b6c1 }
+"""
+
+
+def page(
+    width: float,
+    height: float,
+    title: str,
+    description: str,
+    parts: Iterable[str],
+    style: str = "",
+    dark_style: str = "",
+) -> str:
+    """A whole drawing, as the text of an SVG file.
+
+    title, description: for who cannot see it. style, dark_style: rules for classes of the caller's
+    own, the latter where the page around is dark.
+    """
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} '
+            f'{number(height)}" role="img" aria-labelledby="title description" '
+            "font-family=\"system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\">",
+            f'  <title id="title">{escape(title, quote=False)}</title>',
+            f'  <desc id="description">{escape(description, quote=False)}</desc>',
+            f"  <style>{_STYLE}{style.lstrip(chr(10))}    @media (prefers-color-scheme: dark) "
+            f"{{{_DARK_STYLE}{dark_style.lstrip(chr(10))}    }}\n  </style>",
+            f'  <rect class="paper" width="{number(width)}" height="{number(height)}" rx="12"/>',
+            *(f"  {part}" for part in parts),
+            "</svg>\n",
+        )
+    )
 
 
 class Panel(NamedTuple):
