@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import gymnasium as gym
+import numpy as np
 import torch
 
 from rlkit.sb3.config import ALGORITHMS as LIBRARY_ALGORITHMS
@@ -52,9 +54,13 @@ class NamedAlgorithm:
     """For stacks of pictures."""
     vectors: tuple[AlgorithmConfig, int]
     """For flat observations, and budgets of some ten thousand steps."""
+    maps: tuple[AlgorithmConfig, int] | None = None
+    """For pictures in floating point, whose pixels are actions, and budgets of some ten thousand
+    steps of a slow simulator; None begins as for other pictures."""
 
 
 _PERCEPTRON = NetworkConfig(torso="mlp", hidden_sizes=(128, 128))
+_REPLAY_BYTES = 2**31
 _QUICK = LinearSchedule(1.0, 0.04, 8_000)
 
 ALGORITHMS = MappingProxyType(
@@ -75,6 +81,21 @@ ALGORITHMS = MappingProxyType(
                     target_update_every=100,
                     epsilon=_QUICK,
                     precision="float32",
+                ),
+                8,
+            ),
+            maps=(
+                DQNConfig(
+                    head=HeadConfig("expected"),
+                    discount=0.9,
+                    n_step=1,
+                    replay_capacity=20_000,
+                    batch_size=64,
+                    samples_per_step=16,
+                    learning_starts=200,
+                    learning_rate=1e-3,
+                    target_update_every=100,
+                    epsilon=LinearSchedule(1.0, 0.05, 2_500),
                 ),
                 8,
             ),
@@ -184,7 +205,12 @@ def starting_point(name: str, observation_space: gym.Space) -> tuple[AlgorithmCo
     """
     if name in ALGORITHMS:
         named = ALGORITHMS[name]
-        return named.images if len(observation_space.shape or ()) > 2 else named.vectors
+        if len(observation_space.shape or ()) <= 2:
+            return named.vectors
+        if not np.issubdtype(observation_space.dtype, np.floating):
+            return named.images
+        config, num_envs = named.maps or named.images
+        return _fitted_to_memory(config, observation_space), num_envs
     if name in LIBRARY_ALGORITHMS:
         from rlkit.sb3.defaults import default_config, default_num_envs
 
@@ -193,6 +219,15 @@ def starting_point(name: str, observation_space: gym.Space) -> tuple[AlgorithmCo
     near = [known[each] for each in difflib.get_close_matches(name.lower(), known, n=2)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known.values())}"
     raise ValueError(f"no algorithm is called {name!r}; {hint}")
+
+
+def _fitted_to_memory(config: AlgorithmConfig, observation_space: gym.Space) -> AlgorithmConfig:
+    """As `config`, but that a replay of such pictures takes two GiB at most: they are large."""
+    if not isinstance(config, DQNConfig | R2D2Config | PickConfig):
+        return config
+    assert observation_space.dtype is not None
+    size = math.prod(observation_space.shape or ()) * observation_space.dtype.itemsize
+    return replace(config, replay_capacity=min(config.replay_capacity, _REPLAY_BYTES // size))
 
 
 def make_algorithm(

@@ -121,6 +121,15 @@ def test_other_algorithms_pick_from_the_same_bins(name: str, tmp_path: Path):
     assert any(weights.ndim == 4 for weights in training.algorithm.policy.state_dict().values())
 
 
+@pytest.mark.parametrize("name", ["dqn", "rainbow", "r2d2"])
+def test_a_replay_of_maps_fits_into_memory(name: str):
+    """A million pictures of (2, 64, 64) float32 would take 30 GiB."""
+    config: Any = with_algorithm(RECIPES["bin-picking"], name).algorithm
+    assert config.learning_starts < config.replay_capacity <= 2**31 // (2 * 64 * 64 * 4)
+    of_frames: Any = with_algorithm(RECIPES["boxing"], name).algorithm
+    assert of_frames == ALGORITHMS[name].images[0]
+
+
 @pytest.mark.parametrize(
     ("recipe", "complaint"),
     [
