@@ -1,0 +1,1 @@
+"""Policies for small devices: pruned, quantized, and run without PyTorch."""
