@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rlkit.environments import Environment, describe, for_evaluation, make_envs
 from rlkit.evaluation import check_spaces
+from rlkit.seeds import integer_seed
 from rlkit_agents.memory import State
 from rlkit_agents.policy import Policy
 
@@ -64,12 +65,16 @@ def record(
         raise ValueError(f"a recording needs at least one observation, got {count}")
     environment = for_evaluation(environment)
     envs = make_envs(environment, num_envs)
-    random = np.random.default_rng(seed)
+    # Streams of their own: drawn alike, the actions at low draws would all be of low numbers.
+    exploration, actions_drawn = np.random.SeedSequence(seed).spawn(2)
+    random = np.random.default_rng(exploration)
     seen: list[NDArray[Any]] = []
     states: list[tuple[NDArray[np.float32], ...]] = []
+    was_training = policy.training
     try:
         check_spaces(policy, envs.single_observation_space, envs.single_action_space)
-        envs.action_space.seed(seed)
+        policy.eval()
+        envs.action_space.seed(integer_seed(actions_drawn))
         observations, _ = envs.reset(seed=seed)
         state: State = None
         ended = np.zeros(num_envs, bool)
@@ -93,6 +98,7 @@ def record(
             ended = terminated | truncated
             step += 1
     finally:
+        policy.train(was_training)
         envs.close()
     order = random.permutation(sum(map(len, seen)))[:count]
     parts = tuple(np.concatenate(part)[order] for part in zip(*states, strict=True))
