@@ -95,7 +95,7 @@ def test_magnitudes_compare_in_units_of_their_layer():
 
 def test_energy_asks_what_a_weight_multiplies():
     body = two_layers([[3.0, 1.0]], [[1.0]])
-    recording = recording_of(np.float32([[1, 10], [-1, -10]]))
+    recording = recording_of(np.array([[1, 10], [-1, -10]], np.float32))
     energies = {"torso.dense": 1.0, "head.linear": 1.0}
     found = kept(body, 1 / 3, "energy", recording=recording, energy_per_weight=energies)
     assert found == [[[False, True]], [[True]]]  # 3 * 1 is less than 1 * 10
@@ -104,7 +104,7 @@ def test_energy_asks_what_a_weight_multiplies():
 
 def test_energy_ranks_the_loss_of_output_per_energy():
     body = two_layers([[1.0, 0.0], [0.0, 1.0]], [[2.0, 3.0]])
-    recording = recording_of(np.float32([[2, 0], [0, 2]]))
+    recording = recording_of(np.array([[2, 0], [0, 2]], np.float32))
     # Outputs of the first: mean squares 2 and 2, in sum 4; each of its ones brings 2 / 4.
     # The second's only output: 4 and 6, mean square 26; its weights bring 4 * 2 and 9 * 2.
     losses = output_losses(body, recording)
@@ -123,7 +123,7 @@ def test_energy_ranks_the_loss_of_output_per_energy():
 
 def test_of_scores_only_their_differences_count():
     body = two_layers([[1.0, 0.0], [0.0, 1.0]], [[10.0, 1.0], [10.0, -1.0]])
-    recording = recording_of(np.float32([[2, 1], [2, -1]]))
+    recording = recording_of(np.array([[2, 1], [2, -1]], np.float32))
     # Scores 20 +- 1, of which only the ones tell the actions apart: mean square 1 each, in sum 2.
     losses = output_losses(body, recording)["head.linear"]
     torch.testing.assert_close(losses, torch.tensor([[200.0, 0.5], [200.0, 0.5]]))
@@ -178,7 +178,7 @@ def test_the_loss_of_output_is_what_a_removal_takes(convolution: nn.Conv2d, shap
 
 def test_a_memory_is_measured_with_its_state():
     body = q_body(NUMBERS, torso="mlp", hidden_sizes=(4,), memory="lstm", memory_size=2)
-    state = np.float32([[1, 2], [3, 4]]), np.zeros((2, 2), np.float32)
+    state = np.array([[1, 2], [3, 4]], np.float32), np.zeros((2, 2), np.float32)
     inputs, _ = mean_squares(body, recording_of(np.zeros((2, 5), np.float32), *state))
     assert inputs["cell.hidden"].tolist() == [[5.0, 10.0]]
 
@@ -219,7 +219,7 @@ def test_random_pruning_is_spread_evenly_and_hangs_on_its_seed():
 @pytest.mark.parametrize("method", ["random", "magnitude", "energy"])
 def test_every_action_keeps_its_best_weight(method: Any):
     body = q_body(NUMBERS, torso="mlp", hidden_sizes=(30,))
-    body.get_submodule("head.linear").weight.data[1] *= 1e-4
+    body.get_parameter("head.linear.weight").data[1] *= 1e-4
     energies = {"torso.dense1": 1.0, "head.linear": 1e6}
     masks = choose_masks(body, 0.999, method, recording=numbers(9), energy_per_weight=energies)
     assert masks["head.linear"].sum(1).tolist() == [1, 1, 1]
