@@ -145,6 +145,7 @@ def test_noise_and_dropout_stay_behind() -> None:
     policy.network.reset_noise()
     assert not torch.allclose(policy.q_values(observations), reference, atol=1e-2)
     body = body_of(policy)
+    assert not any(isinstance(each, nn.Dropout) for each in body.modules())
     assert policy.training
     assert_same(run(body, observations)[0], reference)
 
