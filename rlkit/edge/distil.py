@@ -35,13 +35,15 @@ class DistilConfig:
     """Observations in each, or the whole recording where it has fewer."""
     learning_rate: float = 1e-3
     """Adam's at the first step; it falls to 0 by half a cosine (Loshchilov & Hutter 2017)."""
-    temperature: float = 0.3
+    temperature: float = 0.2
     """Of both choices that the cross-entropy compares, above 0; 1 is the teacher's typical
     difference between actions. The smaller, the more only the best actions count."""
-    cross_entropy_weight: float = 1.0
+    cross_entropy_weight: float = 3.0
     """Of the cross-entropy between the teacher's choice and the student's."""
-    mean_weight: float = 0.1
-    """Of the error in the mean over actions, where the error in their differences has weight 1."""
+    mean_weight: float = 0.01
+    """Of the error in the mean over actions, where the error in their differences has weight 1.
+    What a state is worth varies far more than what its actions differ by: with more weight, its
+    errors take the student's capacity from the choice."""
     state_weight: float = 1.0
     """Of the error in the next recurrent state, in units of the teacher's typical one."""
     continuous: bool = False
