@@ -1,6 +1,6 @@
 """Everything that can choose where to pick in one bin: a policy, a heuristic, the oracle.
 
-All of them see the same observation and keep away from remembered failures; only the oracle also
+All of them see the same observation and keep away from what is marked in it; only the oracle also
 tries picks out in the bin itself.
 """
 

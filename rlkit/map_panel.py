@@ -22,7 +22,7 @@ class MapPanel:
     """Actions that count through a grid of places, some of them in several stances.
 
     Of a policy that tells chances of success, they are drawn from 0 to 100 %, and where it would
-    rather not act, for failures there, is hatched. Of others, Q-values or probabilities are drawn
+    rather not act, whatever it expects, is hatched. Of others, Q-values or probabilities are drawn
     from the least to the greatest. The map is that of the stance in which the action was taken.
     """
 
@@ -66,7 +66,7 @@ class MapPanel:
             if hatched.any():
                 middle = (area.left + right) // 2
                 at = (middle, below + LEGEND_BASELINE)
-                draw.text(at, "hatched: failed there", DIM, SMALL, "ms")
+                draw.text(at, "hatched: not to pick", DIM, SMALL, "ms")
             if row is not None:
                 value = float(values[stance, row, column])
                 number = f"{value:.0%}" if likely else f"{value:z.2f}"

@@ -234,9 +234,9 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="bin-picking",
             environment=GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
-            algorithm=PickConfig(),
+            algorithm=PickConfig(learning_rate_steps=12_000),
             num_envs=8,
-            steps=10_000,
+            steps=12_000,
             checkpoint_every=2_000,
             evaluation=EvaluationSchedule(
                 every=1_000, episodes=8, final_episodes=40, best_by="success"

@@ -54,7 +54,7 @@ def small_recipe() -> Recipe:
 def test_speeds_physics_and_ratios_are_reported():
     lines: list[str] = []
     result = bin_picking.run_benchmark(
-        0.01,
+        0.05,
         attempts=12,
         parts=3,
         recipe=small_recipe(),

@@ -49,7 +49,7 @@ def test_chances_are_drawn_in_their_places_from_0_to_100_percent(texts: list[str
     assert middle_of(picture, 5, 5, 40) == CHANCE_COLOURS[128].tolist()
     assert middle_of(picture, 2, 2, 40) == list(CHOSEN)
     assert {"chance of success", "80%", "0", "100 %"} <= set(texts)
-    assert "hatched: failed there" not in texts
+    assert "hatched: not to pick" not in texts
 
 
 def test_where_failures_are_remembered_is_hatched(texts: list[str]):
@@ -62,7 +62,7 @@ def test_where_failures_are_remembered_is_hatched(texts: list[str]):
     rows, columns = np.nonzero((plain != hatched).any(-1)[: TOP + 320])
     assert (rows.min(), rows.max()) == (TOP + 120, TOP + 159)
     assert (columns.min(), columns.max()) == (160, 199)
-    assert "hatched: failed there" in texts
+    assert "hatched: not to pick" in texts
 
 
 def test_of_a_policy_without_chances_the_scale_goes_from_least_to_greatest(texts: list[str]):

@@ -40,7 +40,7 @@ class BinPickingConfig:
     lean_deg: float = 15.0
     """How far it then leans, above 0 and below 45."""
     failure_radius_m: float = 0.010
-    """Around a failure, what the last channel marks; 0 leaves that channel empty."""
+    """Around a failure, what the last channel marks; 0 marks no failures."""
     shake_after: int = 2
     """Failures in a row after which the bin is shaken, as cells do that cannot go on; 0 never."""
     failures_in_a_row: int = 5
@@ -88,7 +88,7 @@ class BinPickingConfig:
 
     @property
     def channels(self) -> int:
-        """Of an observation: height, what is asked for, and marks around recent failures."""
+        """Of an observation: height, what is asked for, and marks where not to pick."""
         return 2 + 3 * self.normals + 3 * self.colour
 
     @property

@@ -1,4 +1,4 @@
-"""Draws maps over a bin: heights, chances of success, the chosen pixel, and remembered failures.
+"""Draws maps over a bin: heights, chances of success, the chosen pixel, and where not to pick.
 
 Needs no graphics library, no MuJoCo and no torch. The bin itself is drawn by `photography`.
 """
@@ -75,8 +75,8 @@ def attempt_picture(
 
     height_mm: (rows, columns). chances: (rows, columns) or (stances, rows, columns) of success;
     NaN where none is known. pixel: the action taken, (stance * rows + row) * columns + column.
-    outcome: the value of an `Outcome`, such as "ok". marked: (rows, columns) where failures are
-    remembered.
+    outcome: the value of an `Outcome`, such as "ok". marked: (rows, columns) where not to
+    pick.
     Raises ValueError for shapes that do not fit each other, a pixel off the grid, and an unknown
     outcome.
     """

@@ -57,8 +57,9 @@ class BinPickingEnvs(VectorEnv):
 
     Observations: (num_envs, channels, pixels, pixels) float32. The first channel is the height
     above the floor in mm, row 0 being the far side (positive y) and column 0 the left one; then the
-    surface's normal and colour, if they are asked for; the last is 1 around recent failures, where
-    nothing should be tried before things have moved, else 0.
+    surface's normal and colour, if they are asked for; the last is 1 where
+    nothing should be tried: where walls are in the tool's way, and around recent failures until
+    things have moved; else 0.
     Actions: (num_envs,) integers, (lean * pixels + row) * pixels + column; lean 0 is the upright
     tool, the others lean round about.
     NEXT_STEP autoreset: the step after an end ignores its action and has reward 0.

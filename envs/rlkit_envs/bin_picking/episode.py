@@ -28,7 +28,7 @@ OUTCOMES = tuple(Outcome)
 STEEL_COLOUR, MARBLE_COLOUR, BIN_COLOUR = (0.45, 0.47, 0.5), (0.85, 0.87, 0.9), (0.2, 0.3, 0.45)
 
 _POUR_S, _SHAKE_S, _FILL_S = 0.5, 1.0, 4.0
-_RESHAKE_S, _SHAKE_CYCLE_S = 0.5, 2.0
+_RESHAKE_S, _SHAKE_CYCLE_S = 0.7, 2.0
 _REFILLS = 8
 _SUNK_M = 0.0005  # thin bars that fall fast can pass into each other within a time step
 
@@ -54,6 +54,8 @@ class PickingBin:
         self._choose_tier()
         self.points_m = self.camera.config.points()
         self.memory = FailureMemory(self.points_m, config.failure_radius_m)
+        self.beyond_reach = ~_within_reach(self.points_m, config)
+        """(pixels, pixels) bool, where the tool cannot go down for the walls."""
         self.leans = _leans(config)
         self.attempts = 0
         """Made in the present episode."""
@@ -177,9 +179,13 @@ class PickingBin:
             channels.append(np.moveaxis(self.picture.normals, -1, 0))
         if self.config.colour:
             channels.append(np.moveaxis(self._colours(), -1, 0))
-        channels.append(self.memory.mask()[None])
+        channels.append(self.marks()[None])
         self.observation: NDArray[np.float32] = np.concatenate(channels).astype(np.float32)
-        """(channels, pixels, pixels): heights in mm, what was asked for, marks around failures."""
+        """(channels, pixels, pixels): heights in mm, what was asked for, marks where not to pick."""
+
+    def marks(self) -> NDArray[np.bool_]:
+        """(pixels, pixels) where not to pick: around recent failures and beyond the tool's reach."""
+        return self.memory.mask() | self.beyond_reach
 
     def _colours(self) -> Array:
         colours = np.array(
@@ -294,6 +300,12 @@ class PickingBin:
             self.memory.failures.append((int(pixel), heights[start : start + near.sum()]))
             start += int(near.sum())
         self._look()
+
+
+def _within_reach(points_m: Array, config: BinPickingConfig) -> NDArray[np.bool_]:
+    """(rows, columns) the pixels at which the tool clears the walls, upright or leaning away."""
+    margin = config.tool.face_radius_m if config.leans == 0 else 0.0
+    return np.abs(points_m).max(-1) < config.bin_side_m / 2 - margin
 
 
 def _leans(config: BinPickingConfig) -> list[Array]:

@@ -68,7 +68,7 @@ def success_map(bin_: PickingBin, every: int = 1) -> Array:
 def _candidates(bin_: PickingBin, random: np.random.Generator) -> NDArray[np.int64]:
     """Pixels on parts: those a heuristic likes, spread out, then the others in any order."""
     view = view_of(bin_)
-    marked = bin_.memory.mask()
+    marked = bin_.marks()
     scores = np.where(marked, -np.inf, centred_magnet_quality(view, random))
     chosen: list[int] = []
     open_ = scores.copy()

@@ -40,7 +40,7 @@ _TIP_KG = 0.15
 _PARKED_M = 10.0  # above all that is poured in
 _GONE_M = 5.0  # parts that are out are kept this far away, where nothing touches them
 _FASTEST_M_PER_S = 20.0
-_SHAKE_HZ, _SHAKE_M_PER_S2 = 6.0, 6.0
+_SHAKE_HZ, _SHAKE_M_PER_S2 = 3.0, 10.0  # 28 mm to and fro: what lies upon another slides off
 
 _SHAPES = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,

@@ -85,7 +85,7 @@ def draw_sheet(
     if marked.any():
         middle = left + _MAP // 2
         baseline = top + _MAP + 6 + LEGEND_BASELINE
-        draw.text((middle, baseline), "hatched: failed there", DIM, SMALL, "ms")
+        draw.text((middle, baseline), "hatched: not to pick", DIM, SMALL, "ms")
     _draw_outcomes(draw, left, top + _MAP + _LEGEND + 12, standing)
     _draw_standing(draw, _MARGIN + _PHOTOGRAPH[1] + 18, standing)
     return np.asarray(image)

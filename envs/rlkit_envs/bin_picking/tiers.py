@@ -96,7 +96,7 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
 EVERY_TIER = "all"
 """Stands for a tier drawn anew for each episode, by these shares."""
 SHARES: Mapping[str, float] = MappingProxyType(
-    {"single": 0.1, "mixed": 0.35, "heavy": 0.2, "entangled": 0.2, "walled": 0.15}
+    {"single": 0.05, "mixed": 0.3, "heavy": 0.2, "entangled": 0.3, "walled": 0.15}
 )
 
 

@@ -140,12 +140,12 @@ def test_a_sheet_says_how_the_episode_stands(texts: list[str]):
     assert sheet.shape == (576, 1000, 3)
     np.testing.assert_array_equal(sheet[10:490, 10:650], photograph)
     assert {"attempt 7", "of at most 40", "50%", "12", "3", "2", "1", "30 mm"} <= set(texts)
-    assert not {"aluminium", "hatched: failed there"} & set(texts)
+    assert not {"aluminium", "hatched: not to pick"} & set(texts)
     texts.clear()
     over = Standing(7, 40, "miss", True, standing.counts, 12, 4)
     draw_sheet(photograph, np.zeros((64, 64)), ~nothing, 30.0, 5, over)
     assert {"miss", "nothing was lifted; the bin is shaken", "aluminium", "4"} <= set(texts)
-    assert "hatched: failed there" in texts
+    assert "hatched: not to pick" in texts
 
 
 def test_drawing_maps_needs_neither_torch_nor_mujoco():

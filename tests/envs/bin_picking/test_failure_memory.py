@@ -90,14 +90,15 @@ def bare_floor(bin_: PickingBin) -> int:
 
 
 def test_the_last_channel_marks_a_failure_until_the_next_episode(bin_):
-    assert not bin_.observation[-1].any()
+    beyond = np.abs(bin_.points_m).max(-1) >= bin_.config.bin_side_m / 2 - 0.010
+    np.testing.assert_array_equal(bin_.observation[-1], beyond)  # where a wall is in the way
     pixel = bare_floor(bin_)
     result = bin_.attempt(pixel)
     assert result.reward == 0.0
     distance = np.linalg.norm(bin_.points_m - bin_.points_m.reshape(-1, 2)[pixel], axis=-1)
-    np.testing.assert_array_equal(bin_.observation[-1], distance <= 0.010)
+    np.testing.assert_array_equal(bin_.observation[-1], beyond | (distance <= 0.010))
     bin_.begin()
-    assert not bin_.observation[-1].any()
+    np.testing.assert_array_equal(bin_.observation[-1], beyond)
 
 
 def test_a_success_is_not_marked(bin_):
@@ -116,5 +117,13 @@ def test_marking_can_be_switched_off():
     config = BinPickingConfig(tier="single", parts=2, pixels=32, failure_radius_m=0.0)
     bin_ = PickingBin(config, (0,))
     bin_.begin()
+    before = bin_.observation[-1]
     assert bin_.attempt(0).reward == 0.0
-    assert not bin_.observation[-1].any()
+    np.testing.assert_array_equal(bin_.observation[-1], before)
+
+
+def test_a_tool_that_may_lean_reaches_up_to_the_walls():
+    bin_ = PickingBin(BinPickingConfig(tier="single", parts=2, pixels=32, leans=4), (0,))
+    bin_.begin()
+    beyond = np.abs(bin_.points_m).max(-1) >= bin_.config.bin_side_m / 2
+    np.testing.assert_array_equal(bin_.observation[-1], beyond)
