@@ -40,6 +40,11 @@ class LoadedPolicy:
     header: dict[str, Any]
     path: Path
 
+    @property
+    def deployed(self) -> bool:
+        """Whether it is a file for a device (`rlkit.edge`), which is always deterministic."""
+        return "deployment" in self.header
+
     def describe(self) -> dict[str, Any]:
         """Plain JSON data on which policy it is and how it came about."""
         return {
@@ -78,7 +83,8 @@ def load_policy(
     on: Environment | None = None,
     trust: bool = False,
 ) -> LoadedPolicy:
-    """Read a policy from one of our files, or from an archive that Stable-Baselines3 saved.
+    """Read a policy from one of our files, also deployed ones (.onnx), or from an archive that
+    Stable-Baselines3 saved.
 
     on: the world to play in, by default the one it was trained in, which an archive does not know.
     How an Atari game is seen is up to the policy. trust: read an archive's pickles, which can run
@@ -88,14 +94,22 @@ def load_policy(
     """
     if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         return _load_archive(path, device, on, trust)
-    header, tensors = read_policy_file(path)
+    if path.name.lower().endswith((".onnx", ".onnx.xz")):
+        from rlkit.edge.policy import open_deployed
+
+        header, policy = open_deployed(path)
+        tensors, device = {}, "cpu"
+    else:
+        header, tensors = read_policy_file(path)
+        policy = None
     try:
-        policy = _build(
-            header["architecture"],
-            space_from_json(header["spaces"]["observation"]),
-            space_from_json(header["spaces"]["action"]),
-        )
-        policy.load_state_dict(tensors)
+        if policy is None:
+            policy = _build(
+                header["architecture"],
+                space_from_json(header["spaces"]["observation"]),
+                space_from_json(header["spaces"]["action"]),
+            )
+            policy.load_state_dict(tensors)
         environment = from_json(header["environment"], Environment)  # pyright: ignore[reportArgumentType]
     except KeyError as error:
         raise PolicyFileError(f"{path} does not hold a whole policy: {error} is missing") from error

@@ -12,6 +12,8 @@ _EXPECTED = {
     "rlkit.checkpoint": "CheckpointError",
     "rlkit.comparison": "ComparisonError",
     "rlkit.data_center_pass": "ControllerError",
+    "rlkit.edge.body": "ExportError",
+    "rlkit.edge.onnx_file": "OnnxFileError",
     "rlkit.evaluation": "SpaceMismatchError",
     "rlkit.policy_file": "PolicyFileError",
     "rlkit.training": "RecipeError",

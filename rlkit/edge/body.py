@@ -2,8 +2,8 @@
 
 Whatever is linear after the last non-linearity is one layer here: a dueling head, and the mean over
 quantiles, are folded into its weights, which is exact. So are the order in which a picture's
-features are flattened, and the scaling of heights. Noisy layers have their mean weights. A memory is
-written out as its two matrix products.
+features are flattened, and the scaling of heights. Noisy layers have their mean weights. A memory
+is written out as its two matrix products.
 """
 
 from __future__ import annotations

@@ -181,10 +181,10 @@ class PickingBin:
             channels.append(np.moveaxis(self._colours(), -1, 0))
         channels.append(self.marks()[None])
         self.observation: NDArray[np.float32] = np.concatenate(channels).astype(np.float32)
-        """(channels, pixels, pixels): heights in mm, what was asked for, marks where not to pick."""
+        """(channels, pixels, pixels): heights in mm, what was asked for, where not to pick."""
 
     def marks(self) -> NDArray[np.bool_]:
-        """(pixels, pixels) where not to pick: around recent failures and beyond the tool's reach."""
+        """(pixels, pixels) where not to pick: near recent failures, and beyond the tool's reach."""
         return self.memory.mask() | self.beyond_reach
 
     def _colours(self) -> Array:

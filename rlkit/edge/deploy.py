@@ -1,0 +1,87 @@
+"""Puts a policy into one file for a device: its body as ONNX, in 32 or 8 bits, and its header."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlkit.configuration import to_json
+from rlkit.edge.body import Body, body_of
+from rlkit.edge.export import body_to_onnx, reading_bytes
+from rlkit.edge.onnx_file import write_onnx_file
+from rlkit.edge.quantize import QuantizeConfig, quantize
+from rlkit.edge.recording import Recording
+from rlkit.environments import Environment, describe, preprocessing
+from rlkit.policies import LoadedPolicy
+from rlkit.policy_file import space_to_json
+from rlkit_agents.actor_critic import ActorCriticPolicy
+from rlkit_agents.pick_policy import PickPolicy
+
+if TYPE_CHECKING:
+    import onnx
+
+SCORES_OF_VALUES, SCORES_OF_CHANCES, SCORES_OF_ACTIONS = "values", "chances", "actions"
+"""What scores are: expected returns of actions, chances of success less one where it is marked, or
+logits of actions or components of a continuous one."""
+
+
+def deploy(
+    loaded: LoadedPolicy,
+    path: Path,
+    *,
+    body: Body | None = None,
+    recording: Recording | None = None,
+    config: QuantizeConfig | None = None,
+) -> dict[str, Any]:
+    """Write a policy to a file that `EdgePolicy` runs, and return the file's header.
+
+    body: of the policy, pruned or not; None takes it whole. recording, config: for 8 bits; without
+    a recording weights and activations stay in 32.
+    Raises ExportError for a policy that cannot be deployed, ValueError for a recording that does
+    not fit, OSError where the file cannot be written.
+    """
+    policy = loaded.policy
+    model = to_onnx(body or body_of(policy), policy.observation_space, recording, config)
+    eight = recording is not None
+    header = {
+        "architecture": policy.architecture,
+        "spaces": {
+            "observation": space_to_json(policy.observation_space),
+            "action": space_to_json(policy.action_space),
+        },
+        "environment": to_json(loaded.environment, Environment),
+        "preprocessing": preprocessing(loaded.environment),
+        "protocol": describe(loaded.environment),
+        "provenance": {**loaded.header["provenance"], "deployed_from": loaded.header["sha256"]},
+        "deployment": {
+            "scores": _scores_of(loaded),
+            "state_sizes": list((body or body_of(policy)).state_sizes),
+            "bits": 8 if eight else 32,
+            "quantization": asdict(config or QuantizeConfig()) if eight else None,
+            "calibrated_on": None if recording is None else recording.environment,
+        },
+    }
+    write_onnx_file(path, model.SerializeToString(), header)
+    return header
+
+
+def to_onnx(
+    body: Body,
+    observation_space: Any,
+    recording: Recording | None = None,
+    config: QuantizeConfig | None = None,
+) -> onnx.ModelProto:
+    """A body as a model that takes observations as the environment gives them."""
+    model = body_to_onnx(body, observation_space.shape)
+    if recording is not None:
+        return quantize(model, recording, config)
+    return reading_bytes(model) if observation_space.dtype == np.uint8 else model
+
+
+def _scores_of(loaded: LoadedPolicy) -> str:
+    if isinstance(loaded.policy, ActorCriticPolicy):
+        return SCORES_OF_ACTIONS
+    return SCORES_OF_CHANCES if isinstance(loaded.policy, PickPolicy) else SCORES_OF_VALUES
