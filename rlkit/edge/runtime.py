@@ -66,9 +66,9 @@ class EdgePolicy:
                 f"this policy takes observations of {self.observation_dtype}, "
                 f"got {observations.dtype}"
             )
-        state = self._checked(state, len(observations))
+        before = self._checked(state, len(observations))
         feed = {"observations": np.ascontiguousarray(observations)}
-        feed |= dict(zip(self._state_names, state, strict=True))
+        feed |= dict(zip(self._state_names, before, strict=True))
         outputs: list[Any] = list(self._session.run(None, feed))
         return outputs[0], tuple(outputs[1:]) or None
 
