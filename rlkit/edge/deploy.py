@@ -44,7 +44,8 @@ def deploy(
     not fit, OSError where the file cannot be written.
     """
     policy = loaded.policy
-    model = to_onnx(body or body_of(policy), policy.observation_space, recording, config)
+    body = body or body_of(policy)
+    model = to_onnx(body, policy.observation_space, recording, config)
     eight = recording is not None
     header = {
         "architecture": policy.architecture,
@@ -58,7 +59,7 @@ def deploy(
         "provenance": {**loaded.header["provenance"], "deployed_from": loaded.header["sha256"]},
         "deployment": {
             "scores": _scores_of(loaded),
-            "state_sizes": list((body or body_of(policy)).state_sizes),
+            "state_sizes": list(body.state_sizes),
             "bits": 8 if eight else 32,
             "quantization": asdict(config or QuantizeConfig()) if eight else None,
             "calibrated_on": None if recording is None else recording.environment,
