@@ -73,7 +73,7 @@ def read_onnx_file(path: Path) -> tuple[dict[str, Any], bytes]:
         raise OnnxFileError(f"{path}: cannot be read: {reason_of(error)}") from error
     except (IndexError, ValueError, lzma.LZMAError, EOFError) as error:
         raise OnnxFileError(f"{path}: damaged, or no ONNX model") from error
-    ours = [entry for _, _, entry in fields if _is_ours(entry)]
+    ours = [entry for _, _, entry in fields if entry is not None and _is_ours(entry)]
     if len(ours) != 1:
         raise OnnxFileError(
             f"{path}: an ONNX model without rlkit's header; write it by `rlkit edge export`"
