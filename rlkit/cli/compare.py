@@ -75,13 +75,10 @@ def _result(path: Path) -> RunResult:
 def _draw(results: Sequence[RunResult], metric: str, file: Path) -> None:
     from rlkit.learning_curves import draw_learning_curves, learning_curves
 
-    evaluation = results[0].evaluation
-    drawn = draw_learning_curves(
-        learning_curves(results, metric),
-        metric,
-        evaluation["metrics"].get(metric, {"unit": "points"})["unit"],
-        results[0].history[0]["protocol"] if results[0].history else evaluation["protocol"],
-    )
+    curves = learning_curves(results, metric)
+    first = results[0].history[0]
+    unit = first["metrics"].get(metric, {"unit": "points"})["unit"]
+    drawn = draw_learning_curves(curves, metric, unit, first["protocol"])
     with blaming_user(OSError):
         file.write_text(drawn)
 

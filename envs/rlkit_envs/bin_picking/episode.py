@@ -54,7 +54,9 @@ class PickingBin:
         self._choose_tier()
         self.points_m = self.camera.config.points()
         self.memory = FailureMemory(self.points_m, config.failure_radius_m)
-        self.beyond_reach = ~_within_reach(self.points_m, config)
+        # A tool that may lean reaches up to the walls.
+        margin_m = config.tool.face_radius_m if config.leans == 0 else 0.0
+        self.beyond_reach = ~self.inside(margin_m)
         """(pixels, pixels) bool, where the tool cannot go down for the walls."""
         self.leans = _leans(config)
         self.attempts = 0
@@ -183,6 +185,10 @@ class PickingBin:
         self.observation: NDArray[np.float32] = np.concatenate(channels).astype(np.float32)
         """(channels, pixels, pixels): heights in mm, what was asked for, where not to pick."""
 
+    def inside(self, margin_m: float) -> NDArray[np.bool_]:
+        """(pixels, pixels) the pixels over the bin's floor, further than that from its walls."""
+        return np.abs(self.points_m).max(-1) < self.config.bin_side_m / 2 - margin_m
+
     def marks(self) -> NDArray[np.bool_]:
         """(pixels, pixels) where not to pick: near recent failures, and beyond the tool's reach."""
         return self.memory.mask() | self.beyond_reach
@@ -300,12 +306,6 @@ class PickingBin:
             self.memory.failures.append((int(pixel), heights[start : start + near.sum()]))
             start += int(near.sum())
         self._look()
-
-
-def _within_reach(points_m: Array, config: BinPickingConfig) -> NDArray[np.bool_]:
-    """(rows, columns) the pixels at which the tool clears the walls, upright or leaning away."""
-    margin = config.tool.face_radius_m if config.leans == 0 else 0.0
-    return np.abs(points_m).max(-1) < config.bin_side_m / 2 - margin
 
 
 def _leans(config: BinPickingConfig) -> list[Array]:

@@ -37,9 +37,7 @@ def view_of(bin_: PickingBin) -> View:
 
 def inside_of(bin_: PickingBin) -> NDArray[np.bool_]:
     """(rows, columns) the pixels at which an upright tool clears the walls."""
-    return (
-        np.abs(bin_.points_m).max(-1) < bin_.config.bin_side_m / 2 - bin_.config.tool.face_radius_m
-    )
+    return bin_.inside(bin_.config.tool.face_radius_m)
 
 
 def find_pick(bin_: PickingBin, most: int, random: np.random.Generator) -> Found:
