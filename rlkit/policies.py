@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -12,6 +14,7 @@ import gymnasium as gym
 import torch
 
 from rlkit.configuration import from_json, to_json
+from rlkit.edge.onnx_file import SUFFIXES
 from rlkit.environments import Environment, GymnasiumEnvironment, describe, preprocessing
 from rlkit.policy_file import (
     PolicyFileError,
@@ -39,11 +42,6 @@ class LoadedPolicy:
     environment: Environment
     header: dict[str, Any]
     path: Path
-
-    @property
-    def deployed(self) -> bool:
-        """Whether it is a file for a device (`rlkit.edge`), which is always deterministic."""
-        return "deployment" in self.header
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON data on which policy it is and how it came about."""
@@ -94,23 +92,32 @@ def load_policy(
     """
     if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         return _load_archive(path, device, on, trust)
-    if path.name.lower().endswith((".onnx", ".onnx.xz")):
+    if path.name.lower().endswith(SUFFIXES):
         from rlkit.edge.policy import open_deployed
 
         header, policy = open_deployed(path)
-        tensors, device = {}, "cpu"
     else:
         header, tensors = read_policy_file(path)
-        policy = None
-    try:
-        if policy is None:
+        with _blaming(path):
             policy = _build(
                 header["architecture"],
                 space_from_json(header["spaces"]["observation"]),
                 space_from_json(header["spaces"]["action"]),
             )
             policy.load_state_dict(tensors)
+    with _blaming(path):
         environment = from_json(header["environment"], Environment)  # pyright: ignore[reportArgumentType]
+    if on is not None:
+        seen = preprocessing(environment) if isinstance(on, AtariProtocol) else {}
+        environment = replace(on, **seen)
+    return LoadedPolicy(policy.to(device).eval(), environment, header, path)
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turn what fails in a header, or in building from it, into a PolicyFileError."""
+    try:
+        yield
     except KeyError as error:
         raise PolicyFileError(f"{path} does not hold a whole policy: {error} is missing") from error
     except (AttributeError, ImportError, RuntimeError, TypeError, ValueError) as error:
@@ -118,10 +125,6 @@ def load_policy(
         raise PolicyFileError(
             f"{path} does not hold a policy that rlkit can build: {reason}"
         ) from error
-    if on is not None:
-        seen = preprocessing(environment) if isinstance(on, AtariProtocol) else {}
-        environment = replace(on, **seen)
-    return LoadedPolicy(policy.to(device).eval(), environment, header, path)
 
 
 def _load_archive(

@@ -12,7 +12,8 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.evaluate import load
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import parse
+from rlkit.cli.options import check_writable, parse
+from rlkit.edge.onnx_file import SUFFIXES
 
 if TYPE_CHECKING:
     from rlkit.edge.recording import Recording
@@ -62,10 +63,11 @@ def run(arguments: Sequence[str]) -> int:
 def _export(options: ExportOptions) -> int:
     loaded = load(options.policy)
     output = options.output or Path(f"{_name(options.policy, loaded)}.onnx")
-    if not output.name.endswith((".onnx", ".onnx.xz")):
-        raise Mistake(f"--output: name a file that ends in .onnx or .onnx.xz, not {output.name}")
-    if not output.parent.is_dir():
-        raise Mistake(f"--output: there is no folder {output.parent}")
+    if not output.name.endswith(SUFFIXES):
+        raise Mistake(
+            f"--output: name a file that ends in {' or '.join(SUFFIXES)}, not {output.name}"
+        )
+    check_writable("--output", output)
     if options.observations < 1:
         raise Mistake(f"--observations must be at least 1, got {options.observations}")
     try:

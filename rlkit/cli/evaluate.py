@@ -83,8 +83,6 @@ def run(arguments: Sequence[str]) -> int:
     if environment in _LINE_UPS:
         return _LINE_UPS[environment].run(loaded, options)
     assert loaded is not None
-    if options.stochastic and loaded.deployed:
-        raise Mistake(f"{loaded.path} always takes its best action: it cannot act at random")
     with redirect_stdout(sys.stderr):
         evaluation = _evaluate(loaded, options)
     result = {**evaluation.to_json(), "policy": loaded.describe()}

@@ -14,6 +14,7 @@ _EXPECTED = {
     "rlkit.data_center_pass": "ControllerError",
     "rlkit.edge.body": "ExportError",
     "rlkit.edge.onnx_file": "OnnxFileError",
+    "rlkit.edge.policy": "DeterministicError",
     "rlkit.evaluation": "SpaceMismatchError",
     "rlkit.policy_file": "PolicyFileError",
     "rlkit.training": "RecipeError",

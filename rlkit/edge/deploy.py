@@ -11,7 +11,12 @@ import numpy as np
 from rlkit.configuration import to_json
 from rlkit.edge.body import Body, body_of
 from rlkit.edge.export import body_to_onnx, reading_bytes
-from rlkit.edge.onnx_file import write_onnx_file
+from rlkit.edge.onnx_file import (
+    SCORES_OF_ACTIONS,
+    SCORES_OF_CHANCES,
+    SCORES_OF_VALUES,
+    write_onnx_file,
+)
 from rlkit.edge.quantize import QuantizeConfig, quantize
 from rlkit.edge.recording import Recording
 from rlkit.environments import Environment, describe, preprocessing
@@ -22,10 +27,6 @@ from rlkit_agents.pick_policy import PickPolicy
 
 if TYPE_CHECKING:
     import onnx
-
-SCORES_OF_VALUES, SCORES_OF_CHANCES, SCORES_OF_ACTIONS = "values", "chances", "actions"
-"""What scores are: expected returns of actions, chances of success less one where it is marked, or
-logits of actions or components of a continuous one."""
 
 
 def deploy(

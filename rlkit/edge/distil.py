@@ -196,10 +196,7 @@ def prune_gradually(
 def _outputs(body: Body, recording: Recording) -> list[Tensor]:
     """Scores, and the parts of the next state, of all observations."""
     with torch.no_grad():
-        parts = [
-            body(*recording[first : first + _BATCH].inputs())
-            for first in range(0, len(recording), _BATCH)
-        ]
+        parts = [body(*batch.inputs()) for batch in recording.batches(_BATCH)]
     return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 

@@ -19,20 +19,15 @@ import torch
 from torch.export import Dim
 
 from rlkit.edge.body import Body, ExportError
+from rlkit.edge.onnx_file import OBSERVATIONS, SCORES, state_names
 from rlkit.reasons import reason_of
 
 if TYPE_CHECKING:
     import onnx
 
-OBSERVATIONS, SCORES = "observations", "scores"
 OPSET = 20
 BYTE_SCALE = 1.0 / 255.0
 """Of observations in bytes, before the body sees them."""
-
-
-def state_names(parts: int, prefix: str = "") -> list[str]:
-    """Names of the inputs that are parts of a state, or with "next_" before them of outputs."""
-    return [f"{prefix}state{part}" for part in range(parts)]
 
 
 def body_to_onnx(body: Body, observation_shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -70,7 +65,7 @@ def reading_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model that takes its observations in bytes, and scales them itself."""
     from onnx import TensorProto, helper, numpy_helper
 
-    model = _copy(model)
+    model = copied(model)
     graph = model.graph
     for node in graph.node:
         for place, name in enumerate(node.input):
@@ -94,10 +89,11 @@ def declare_bytes(model: onnx.ModelProto) -> None:
     observations.type.tensor_type.elem_type = TensorProto.UINT8
 
 
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copied = type(model)()
-    copied.CopyFrom(model)
-    return copied
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy, to be changed."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    return copy
 
 
 @contextmanager

@@ -18,6 +18,13 @@ from rlkit.reasons import reason_of
 from rlkit.whole_files import whole_file
 
 FORMAT_VERSION = 1
+SUFFIXES = (".onnx", ".onnx.xz")
+"""Of files, the second for compressed ones."""
+OBSERVATIONS, SCORES = "observations", "scores"
+"""Names of the model's input and output."""
+SCORES_OF_VALUES, SCORES_OF_CHANCES, SCORES_OF_ACTIONS = "values", "chances", "actions"
+"""What scores are: expected returns of actions, chances of success less one where it is marked, or
+logits of actions or components of a continuous one."""
 METADATA_KEY = "rlkit"
 HEADER_PARTS = (
     *("architecture", "spaces", "environment", "preprocessing", "protocol", "provenance"),
@@ -30,6 +37,11 @@ _XZ = b"\xfd7zXZ\x00"
 _METADATA_FIELD = 14  # metadata_props of ModelProto, a list of pairs of strings
 _KEY_FIELD, _VALUE_FIELD = 1, 2
 _NUMBER, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5  # protobuf's wire types
+
+
+def state_names(parts: int, prefix: str = "") -> list[str]:
+    """Names of the inputs that are parts of a state, or with "next_" before them of outputs."""
+    return [f"{prefix}state{part}" for part in range(parts)]
 
 
 class OnnxFileError(ValueError):

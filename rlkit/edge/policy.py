@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlkit.edge.deploy import SCORES_OF_CHANCES, SCORES_OF_VALUES
-from rlkit.edge.onnx_file import OnnxFileError
+from rlkit.edge.onnx_file import SCORES_OF_CHANCES, SCORES_OF_VALUES, OnnxFileError
 from rlkit.edge.runtime import EdgePolicy
 from rlkit.outlook import Outlook
 from rlkit.policy_file import space_from_json
 from rlkit_agents.memory import State
 from rlkit_agents.policy import Policy
+
+
+class DeterministicError(ValueError):
+    """A policy that has no other than its best action was asked for one at random."""
 
 
 class DeployedPolicy(Policy):
@@ -39,9 +42,11 @@ class DeployedPolicy(Policy):
     def act(
         self, observations: Tensor, state: State = None, deterministic: bool = True
     ) -> tuple[Tensor, State]:
-        """As `Policy.act`; ValueError where it is not to be deterministic."""
+        """As `Policy.act`; DeterministicError where it is not to be deterministic."""
         if not deterministic:
-            raise ValueError("a deployed policy takes its best action; it cannot act at random")
+            raise DeterministicError(
+                "a deployed policy takes its best action; it cannot act at random"
+            )
         scores, following = self._scores(observations, state)
         return torch.from_numpy(self.runner.actions(scores)), following
 

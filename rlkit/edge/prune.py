@@ -174,8 +174,8 @@ def mean_squares(body: Body, recording: Recording) -> tuple[dict[str, Tensor], d
     hooks = [layer.register_forward_hook(partial(measure, name)) for name, layer in layers.items()]
     try:
         with torch.no_grad():
-            for first in range(0, len(recording), _BATCH):
-                body(*recording[first : first + _BATCH].inputs())
+            for batch in recording.batches(_BATCH):
+                body(*batch.inputs())
     finally:
         for hook in hooks:
             hook.remove()

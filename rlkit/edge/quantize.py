@@ -25,14 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.edge.body import ExportError
-from rlkit.edge.export import (
-    BYTE_SCALE,
-    OBSERVATIONS,
-    declare_bytes,
-    quiet,
-    reading_bytes,
-    state_names,
-)
+from rlkit.edge.export import BYTE_SCALE, copied, declare_bytes, quiet, reading_bytes
+from rlkit.edge.onnx_file import OBSERVATIONS, state_names
 from rlkit.edge.recording import Recording
 
 if TYPE_CHECKING:
@@ -107,7 +101,7 @@ def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose weights are bytes that are scaled back where they are used."""
     from onnx import helper, numpy_helper
 
-    model = _copied(model)
+    model = copied(model)
     graph = model.graph
     weights = {
         node.input[1]: node
@@ -152,7 +146,7 @@ def round_compensated(
     """
     from onnx import numpy_helper
 
-    model = _copied(model)
+    model = copied(model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     scales = {}
     for layer in layers:
@@ -289,7 +283,7 @@ def _static(
     with quiet(), tempfile.TemporaryDirectory(prefix="rlkit-edge-") as folder:
         file = Path(folder) / "quantized.onnx"
         quantize_static(
-            _copied(model),
+            copied(model),
             file,
             Reader(),
             quant_format=QuantFormat.QDQ,
@@ -307,11 +301,8 @@ def _static(
 def _batches(recording: Recording) -> Sequence[dict[str, NDArray[np.float32]]]:
     names = [OBSERVATIONS, *state_names(len(recording.state))]
     return [
-        {
-            name: part.numpy()
-            for name, part in zip(names, recording[start : start + _BATCH].inputs(), strict=True)
-        }
-        for start in range(0, len(recording), _BATCH)
+        {name: part.numpy() for name, part in zip(names, batch.inputs(), strict=True)}
+        for batch in recording.batches(_BATCH)
     ]
 
 
@@ -375,24 +366,18 @@ def _replace_input(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def _values_of(model: onnx.ModelProto, tensor: str, recording: Recording) -> NDArray[np.float32]:
-    """(count, any) what a tensor of the model is on the recording."""
+    """(count, any) what a tensor of a model that takes floats is on the recording."""
     import onnxruntime
     from onnx import TensorProto, helper
 
-    model = _copied(model)
+    model = copied(model)
     if tensor not in [each.name for each in model.graph.output]:
         told = helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None)
         model.graph.output.append(told)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    takes_bytes = session.get_inputs()[0].type == "tensor(uint8)"
-    found = []
-    for number, feed in enumerate(_batches(recording)):
-        if takes_bytes:
-            start = number * _BATCH
-            feed[OBSERVATIONS] = recording.observations[start : start + _BATCH]
-        found.append(session.run([tensor], feed)[0])
+    found: list[Any] = [session.run([tensor], feed)[0] for feed in _batches(recording)]
     return np.concatenate(found)
 
 
@@ -401,9 +386,3 @@ def _output_axis(node: onnx.NodeProto) -> int:
     if node.op_type == "Conv":
         return 0
     return 0 if any(each.name == "transB" and each.i for each in node.attribute) else 1
-
-
-def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    copied = type(model)()
-    copied.CopyFrom(model)
-    return copied

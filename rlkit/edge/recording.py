@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,10 @@ class Recording:
         """Some of them."""
         kept = tuple(part[which] for part in self.state)
         return Recording(self.observations[which], kept, self.environment)
+
+    def batches(self, size: int) -> Iterator[Recording]:
+        """All of them in their order, `size` at a time."""
+        return (self[start : start + size] for start in range(0, len(self), size))
 
     def inputs(self) -> tuple[Tensor, ...]:
         """What a `Body` takes: observations as floats, bytes scaled to [0, 1], and the state."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.edge.onnx_file import OnnxFileError, read_onnx_file
+from rlkit.edge.onnx_file import OBSERVATIONS, OnnxFileError, read_onnx_file, state_names
 from rlkit.reasons import reason_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class EdgePolicy:
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
         """threads: of the processor, for one inference."""
+        self._path, self._threads = path, threads
         path = Path(path)
         self.header, model = read_onnx_file(path)
         self._session = _session(path, model, threads)
@@ -44,9 +46,13 @@ class EdgePolicy:
         self.state_sizes = tuple(int(size) for size in deployment["state_sizes"])
         self._action = spaces["action"]
         inputs = [each.name for each in self._session.get_inputs()]
-        self._state_names = [f"state{part}" for part in range(len(self.state_sizes))]
-        if inputs != ["observations", *self._state_names]:
+        self._state_names = state_names(len(self.state_sizes))
+        if inputs != [OBSERVATIONS, *self._state_names]:
             raise OnnxFileError(f"{path}: damaged: its model takes {', '.join(inputs)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process, or copied, it is read from its file again."""
+        return partial(EdgePolicy, threads=self._threads), (self._path,)
 
     def scores(self, observations: Array, state: State = None) -> tuple[NDArray[np.float32], State]:
         """Scores (batch, outputs) of observations (batch, *observation_shape), and the next state.
@@ -67,7 +73,7 @@ class EdgePolicy:
                 f"got {observations.dtype}"
             )
         before = self._checked(state, len(observations))
-        feed = {"observations": np.ascontiguousarray(observations)}
+        feed = {OBSERVATIONS: np.ascontiguousarray(observations)}
         feed |= dict(zip(self._state_names, before, strict=True))
         outputs: list[Any] = list(self._session.run(None, feed))
         return outputs[0], tuple(outputs[1:]) or None

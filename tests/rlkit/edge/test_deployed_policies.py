@@ -1,5 +1,6 @@
 """Deployed policies: the same actions as PyTorch's, integers inside, clear words for mistakes."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,8 @@ def test_evaluation_plays_a_file_as_it_plays_the_policy(tmp_path: Path):
     observation = torch.from_numpy(recorded(policy).observations[:1])
     told = outlook_of(deployed.policy, observation, None)
     assert told.q_values == pytest.approx(policy.q_values(observation)[0].tolist(), abs=1e-5)
+    again = pickle.loads(pickle.dumps(deployed.policy))  # as other processes get it
+    assert torch.equal(again.act(observation)[0], deployed.policy.act(observation)[0])
     with pytest.raises(ValueError, match="it cannot act at random"):
         deployed.policy.act(observation, deterministic=False)
 
