@@ -99,9 +99,18 @@ def _export(options: ExportOptions) -> int:
 
 
 def _recording(loaded: LoadedPolicy, options: ExportOptions) -> Recording:
+    from rlkit.edge.body import body_of
     from rlkit.edge.recording import record
 
-    return record(loaded.policy, loaded.environment, options.observations, seed=options.seed)
+    with blaming_user(ValueError):
+        parts = len(body_of(loaded.policy).state_sizes)
+    return record(
+        loaded.policy,
+        loaded.environment,
+        options.observations,
+        seed=options.seed,
+        state_parts=parts,
+    )
 
 
 def _name(policy: str, loaded: LoadedPolicy) -> str:

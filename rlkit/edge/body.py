@@ -75,11 +75,20 @@ def body_of(policy: Policy) -> Body:
         elif isinstance(policy, PickPolicy):
             body = Body(PickMap(policy.network), None, nn.Identity())
         else:
-            raise ExportError(
-                f"a {type(policy).__name__} cannot be deployed; value-based, actor-critic and "
-                "picking policies can"
-            )
+            body = _of_stable_baselines(policy)
     return body.float().cpu().eval().requires_grad_(False)
+
+
+def _of_stable_baselines(policy: Policy) -> Body:
+    from rlkit.edge.sb3_body import body_of_stable_baselines  # the library takes long to import
+    from rlkit.sb3.policy import StableBaselinesPolicy
+
+    if isinstance(policy, StableBaselinesPolicy):
+        return body_of_stable_baselines(policy)
+    raise ExportError(
+        f"a {type(policy).__name__} cannot be deployed; value-based, actor-critic and picking "
+        "policies can, and those of Stable-Baselines3"
+    )
 
 
 class PickMap(nn.Module):
@@ -107,6 +116,14 @@ class ColoursToChannels(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """(batch, stack, height, width, colours) -> (batch, stack * colours, height, width)."""
         return frames.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
+class ChannelsFirst(nn.Module):
+    """A picture's channels before its rows."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(batch, height, width, channels) -> (batch, channels, height, width)."""
+        return pictures.permute(0, 3, 1, 2)
 
 
 class LSTMCell(nn.Module):
@@ -191,7 +208,7 @@ def _q_head(head: QHead, config: HeadConfig, rescaled: bool) -> nn.Sequential:
         last.append(("values", Rescaled(head.atoms)))
     else:  # the mean over atoms is linear too
         weight, bias = weight.mean(1, keepdim=True), bias.mean(1, keepdim=True)
-    folded = _dense(weight.flatten(0, 1), bias.flatten(0, 1))
+    folded = dense(weight.flatten(0, 1), bias.flatten(0, 1))
     return nn.Sequential(OrderedDict([("linear", folded), *last]))
 
 
@@ -212,7 +229,7 @@ def _torso(torso: nn.Module, frames: tuple[int, ...]) -> nn.Sequential:
             continue
         if isinstance(plain, nn.Linear) and channels:
             weight = plain.weight.data.unflatten(1, (-1, channels))  # pixels, then channels
-            plain = _dense(weight.movedim(1, 2).flatten(1), plain.bias.data)
+            plain = dense(weight.movedim(1, 2).flatten(1), plain.bias.data)
             channels = 0
         if isinstance(layer, FlattenChannelsLast):
             convolutions = [each for each in torso.modules() if isinstance(each, nn.Conv2d)]
@@ -244,10 +261,11 @@ def _plain(layer: nn.Module) -> nn.Module:
 
 def _linear(layer: nn.Linear) -> nn.Linear:
     """A linear layer's copy; a noisy one is, in evaluation, the linear layer of its means."""
-    return _dense(layer.weight.data, layer.bias.data)
+    return dense(layer.weight.data, layer.bias.data)
 
 
-def _dense(weight: Tensor, bias: Tensor) -> nn.Linear:
+def dense(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A dense layer with copies of these (outputs, inputs) and (outputs,)."""
     layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight.data, layer.bias.data = weight.detach().clone(), bias.detach().clone()
     return layer
@@ -258,7 +276,7 @@ def _cell(memory: Memory | None) -> LSTMCell | GRUCell | None:
         return None
     weights = dict(memory.recurrent.named_parameters())
     input, hidden = (
-        _dense(weights[f"weight_{which}_l0"].data, weights[f"bias_{which}_l0"].data)
+        dense(weights[f"weight_{which}_l0"].data, weights[f"bias_{which}_l0"].data)
         for which in ("ih", "hh")
     )
     return (LSTMCell if memory.kind == "lstm" else GRUCell)(memory.size, input, hidden)

@@ -22,7 +22,6 @@ from rlkit.edge.recording import Recording
 from rlkit.environments import Environment, describe, preprocessing
 from rlkit.policies import LoadedPolicy
 from rlkit.policy_file import space_to_json
-from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.pick_policy import PickPolicy
 
 if TYPE_CHECKING:
@@ -84,6 +83,7 @@ def to_onnx(
 
 
 def _scores_of(loaded: LoadedPolicy) -> str:
-    if isinstance(loaded.policy, ActorCriticPolicy):
-        return SCORES_OF_ACTIONS
-    return SCORES_OF_CHANCES if isinstance(loaded.policy, PickPolicy) else SCORES_OF_VALUES
+    """What the body's scores are; who tells values tells them as `q_values`."""
+    if isinstance(loaded.policy, PickPolicy):
+        return SCORES_OF_CHANCES
+    return SCORES_OF_VALUES if hasattr(loaded.policy, "q_values") else SCORES_OF_ACTIONS

@@ -59,11 +59,13 @@ def record(
     epsilon: float = 0.05,
     num_envs: int = 16,
     every: int = 4,
+    state_parts: int | None = None,
 ) -> Recording:
     """Let `policy` play under the protocol of evaluations, and keep every n-th observation.
 
     epsilon: share of random actions, so that what it rarely sees is there as well. every: steps
-    between two observations that are kept of an environment, as neighbours are alike.
+    between two observations that are kept of an environment, as neighbours are alike. state_parts:
+    how many of the recurrent state's parts are kept, the first ones; None keeps all.
     Raises ValueError for a count below 1, SpaceMismatchError where the policy does not fit.
     """
     if count < 1:
@@ -93,7 +95,9 @@ def record(
                 if before is None and state is not None:
                     before = tuple(torch.zeros_like(part) for part in state)
                 seen.append(observations[~ended].copy())
-                states.append(tuple(part.cpu().numpy()[~ended] for part in before or ()))
+                states.append(
+                    tuple(part.cpu().numpy()[~ended] for part in (before or ())[:state_parts])
+                )
             if ended.any():
                 state = policy.forget(state, torch.from_numpy(ended).to(policy.device))
             chosen = actions.cpu().numpy().copy()

@@ -50,6 +50,17 @@ class EdgePolicy:
         if inputs != [OBSERVATIONS, *self._state_names]:
             raise OnnxFileError(f"{path}: damaged: its model takes {', '.join(inputs)}")
 
+    @property
+    def continuous(self) -> bool:
+        """Whether an action is a vector in a box, not a choice among several."""
+        return self._action["type"] != "Discrete"
+
+    @property
+    def action_range(self) -> Array:
+        """Width (components) of each component of a continuous action."""
+        low, high = (np.asarray(self._action[end], float) for end in ("low", "high"))
+        return high - low
+
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process, or copied, it is read from its file again."""
         return partial(EdgePolicy, threads=self._threads), (self._path,)
