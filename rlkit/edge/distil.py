@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from rlkit.edge.body import Body
-from rlkit.edge.prune import Masks, Method, apply_masks, check_masks, choose_masks, zero_masked
+from rlkit.edge.compress_config import Method
+from rlkit.edge.prune import Masks, apply_masks, check_masks, choose_masks, zero_masked
 from rlkit.edge.recording import Recording
 
 _BATCH = 256

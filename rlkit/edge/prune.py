@@ -11,19 +11,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rlkit.edge.body import Body
+from rlkit.edge.compress_config import Method
 from rlkit.edge.recording import Recording
 
 Masks = dict[str, Tensor]
 """By a layer's dotted name, bool of its weight's shape: True where a weight is kept."""
-
-Method = Literal["random", "magnitude", "energy"]
 
 _BATCH = 256
 """Observations at a time; it bounds the memory that a measurement takes."""

@@ -86,4 +86,4 @@ def test_a_damaged_file_and_a_stochastic_one_are_refused(
     assert main(["edge", "exprt"]) == 2
     assert "rlkit edge has no command 'exprt'" in capsys.readouterr().err
     assert main(["edge"]) == 0
-    assert "rlkit edge export POLICY" in capsys.readouterr().out
+    assert "rlkit edge export " in capsys.readouterr().out

@@ -1,0 +1,77 @@
+"""What a search for small copies tries (`rlkit.edge.compress`), and the names of its methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["random", "magnitude", "energy"]
+"""Ways to choose the weights that go."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a copy is made."""
+
+    sparsity: float = 0.0
+    """Share of single weights that go, in [0, 1)."""
+    method: Method = "energy"
+    """Which ones; see `rlkit.edge.prune`."""
+    keep: float = 1.0
+    """Share of channels and hidden units that stay, in (0, 1]."""
+    bits: Literal[8, 32] = 8
+    """Of weights and activations."""
+
+    @property
+    def name(self) -> str:
+        """Such as `energy-0.95-keep-0.5-8bit`."""
+        pruned = f"{self.method}-{self.sparsity:g}" if self.sparsity else "dense"
+        kept = f"-keep-{self.keep:g}" if self.keep < 1.0 else ""
+        return f"{pruned}{kept}-{self.bits}bit"
+
+
+@dataclass(frozen=True)
+class CompressConfig:
+    """What is tried, and how thoroughly."""
+
+    sparsities: tuple[float, ...] = (0.0, 0.8, 0.9, 0.95, 0.975)
+    """Shares of single weights that go."""
+    methods: tuple[Method, ...] = ("energy",)
+    """Ways to choose them."""
+    keeps: tuple[float, ...] = (1.0, 0.5)
+    """Shares of channels and hidden units that stay."""
+    learnt: int = 20_000
+    """Recorded observations for calibration and fine-tuning."""
+    judged: int = 4_000
+    """Recorded observations, of other episodes, for judging."""
+    steps: int = 500
+    """Gradient steps of fine-tuning in a stage."""
+    stages: int = 6
+    """Of pruning."""
+    episodes: int = 100
+    """Played by the policy and by each copy that is worth it."""
+    seed: int = 0
+    """Of recordings, fine-tuning and episodes; each has streams of its own."""
+
+    def __post_init__(self) -> None:
+        for name in ("learnt", "judged", "steps", "stages", "episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("sparsities", "methods", "keeps"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must name at least one")
+        for sparsity in self.sparsities:
+            if not 0.0 <= sparsity < 1.0:
+                raise ValueError(f"sparsities must be in [0, 1), got {sparsity}")
+        for keep in self.keeps:
+            if not 0.0 < keep <= 1.0:
+                raise ValueError(f"keeps must be in (0, 1], got {keep}")
+
+    def settings(self) -> list[Setting]:
+        """All of them, of which an unpruned one is there once for all methods."""
+        return [
+            Setting(sparsity, method, keep)
+            for keep in self.keeps
+            for sparsity in self.sparsities
+            for method in (self.methods if sparsity else self.methods[:1])
+        ]
