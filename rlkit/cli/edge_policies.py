@@ -41,8 +41,11 @@ def load_for_deployment(options: PolicyOptions) -> LoadedPolicy:
         raise Mistake(f"{loaded.path} is deployed already; name the policy that it was made of")
     try:
         import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
+
+        from rlkit.edge.onnx_runtime import onnx_runtime
+
+        onnx_runtime()
     except ImportError as error:
         raise Mistake(f"{error}: exporting needs it, pip install 'rlkit[edge]'") from error
     loaded.policy.cpu()

@@ -6,9 +6,9 @@ run seven times slower). Three things are done beside:
 
 - Observations in bytes are taken as they are: their scale is 1/255 and their zero point 0 by
   definition, so the first quantization falls away, and no calibration can get it wrong.
-- The last dense layer, which tells actions apart by small differences, stays in float32; it holds
-  a hundredth of the weights. Its input is not rounded either, so that all after the last integer
-  layer is float and nothing before it.
+- The last dense layer, which tells actions apart by small differences, computes in float32, with
+  weights that are stored in float16 (stored as bytes they cost a hundredth of the agreement). Its
+  input is not rounded, so that all after the last integer layer is float and nothing before it.
 - Weights are rounded such that each makes up for the rounding of those before it.
 
 On Boxing that takes the agreement of actions from 0.972 to 0.984. Fitting the last layer anew to
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from rlkit.edge.body import ExportError
 from rlkit.edge.export import BYTE_SCALE, copied, declare_bytes, quiet, reading_bytes
 from rlkit.edge.onnx_file import OBSERVATIONS, state_names
+from rlkit.edge.onnx_runtime import onnx_runtime
 from rlkit.edge.recording import Recording
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _LAYERS = ("Conv", "Gemm", "MatMul")
 _PASSING = ("Relu", "MaxPool", "Reshape", "Flatten", "Concat", "Resize", "Transpose")
 _BATCH = 64
 _MOST_INPUTS = 8_192
+_MOST = 127
 _DAMPING = 0.01  # of the inputs' mean square, as in GPTQ
 
 
@@ -53,7 +55,10 @@ class QuantizeConfig:
     """How a weight becomes a byte: the nearest, or such that it makes up for what was rounded
     before it, on the recorded inputs of its layer (Frantar et al. 2023, "GPTQ")."""
     float_last: bool = True
-    """Keep the last dense layer in float32."""
+    """Compute the last dense layer in float32; its weights are stored in float16."""
+    weight_bits: int = 8
+    """Of weights, 3 to 8. They are bytes in any case, but fewer different ones take less room once
+    the file is compressed; fewer than 8 need compensated rounding."""
 
     def __post_init__(self) -> None:
         if self.calibration not in ("min-max", "percentile", "entropy"):
@@ -64,6 +69,10 @@ class QuantizeConfig:
             raise ValueError(f"percentile must be in (50, 100], got {self.percentile}")
         if self.rounding not in ("compensated", "nearest"):
             raise ValueError(f"rounding must be compensated or nearest, got {self.rounding!r}")
+        if not 3 <= self.weight_bits <= 8:
+            raise ValueError(f"weight_bits must be from 3 to 8, got {self.weight_bits}")
+        if self.weight_bits < 8 and (self.rounding == "nearest" or self.weights_only):
+            raise ValueError("fewer than 8 weight_bits need compensated rounding of integer layers")
 
 
 def quantize(
@@ -88,12 +97,15 @@ def quantize(
     last = layers[-1] if config.float_last and layers[-1].op_type == "Gemm" else None
     rounded, scales = model, {}
     if config.rounding == "compensated":
-        rounded, scales = round_compensated(model, recording, [n for n in layers if n is not last])
+        whole = [each for each in layers if each is not last]
+        rounded, scales = round_compensated(model, recording, whole, config.weight_bits)
     quantized = _static(rounded, scales, recording, config, in_bytes, _after(model, last))
     if in_bytes:
         _take_bytes(quantized)
     if last is not None:
         _unround(quantized, _before(model, last))
+        _store_in_half(quantized, last.input[1])
+    _drop_unused(quantized)
     return quantized
 
 
@@ -124,6 +136,21 @@ def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def _store_in_half(model: onnx.ModelProto, weight: str) -> None:
+    """Store a layer's weights in float16, from which a runtime casts them as it loads the model."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    tensor = next((each for each in graph.initializer if each.name == weight), None)
+    if tensor is None:
+        return
+    half = numpy_helper.to_array(tensor).astype(np.float16)
+    graph.initializer.remove(tensor)
+    graph.initializer.append(numpy_helper.from_array(half, f"{weight}.half"))
+    cast = helper.make_node("Cast", [f"{weight}.half"], [weight], to=TensorProto.FLOAT)
+    graph.node.insert(list(graph.node).index(_reader(model, weight)), cast)
+
+
 def to_bytes(
     weights: NDArray[np.float32], axis: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -132,17 +159,21 @@ def to_bytes(
     scale = np.abs(weights).max(others) / 127.0
     scale = np.where(scale > 0.0, scale, 1.0).astype(np.float32)
     shape = [-1 if each == axis else 1 for each in range(weights.ndim)]
-    whole = np.rint(weights / scale.reshape(shape)).clip(-127, 127)
+    whole = np.rint(weights / scale.reshape(shape)).clip(-_MOST, _MOST)
     return whole.astype(np.int8), scale
 
 
 def round_compensated(
-    model: onnx.ModelProto, recording: Recording, layers: Sequence[onnx.NodeProto]
+    model: onnx.ModelProto,
+    recording: Recording,
+    layers: Sequence[onnx.NodeProto],
+    bits: int = 8,
 ) -> tuple[onnx.ModelProto, dict[str, NDArray[np.float32]]]:
-    """A copy whose weights lie on the grids of bytes, and each weight's scales (outputs,).
+    """A copy whose weights lie on grids of so many bits, and each weight's scales (outputs,).
 
     Weights are rounded one input after the other; what that changes in the layer's outputs on the
-    recording is made up for by the inputs that are still to be rounded (Frantar et al. 2023).
+    recording is made up for by the inputs that are still to be rounded (Frantar et al. 2023), save
+    by those that were pruned, which stay 0 (as in Frantar & Alistarh 2023, "SparseGPT").
     """
     from onnx import numpy_helper
 
@@ -156,8 +187,9 @@ def round_compensated(
         weights, axis = numpy_helper.to_array(tensor), _output_axis(layer)
         rows = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
         inputs = _layer_inputs(layer, weights, _values_of(model, layer.input[0], recording))
-        _, scale = to_bytes(rows, 0)
-        fitted = scale[:, None] * _compensated(rows / scale[:, None], inputs)
+        most = 2 ** (bits - 1) - 1
+        scale = _grid_scales(rows, most)
+        fitted = scale[:, None] * _compensated(rows / scale[:, None], inputs, most)
         moved = np.moveaxis(weights, axis, 0).shape
         back = np.moveaxis(fitted.astype(np.float32).reshape(moved), 0, axis)
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(back), tensor.name))
@@ -165,10 +197,30 @@ def round_compensated(
     return model, scales
 
 
-def _compensated(rows: NDArray[Any], inputs: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows (outputs, inputs) in units of their scales as whole numbers from -127 to 127.
+def _grid_scales(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """What one is worth in each row (outputs, inputs), so that rounding loses least.
 
-    inputs: (count, inputs) that the rows multiply.
+    most: the largest whole number. On a coarse grid the largest weights are better cut off.
+    """
+    whole: NDArray[np.float32] = np.abs(rows).max(1) / most
+    whole = np.where(whole > 0.0, whole, 1.0).astype(np.float32)
+    if most == _MOST:
+        return whole
+    shares = np.linspace(0.4, 1.0, 31, dtype=np.float32)
+    scales = shares[:, None] * whole
+    losses = [
+        np.square(np.rint(rows / each[:, None]).clip(-most, most) * each[:, None] - rows).sum(1)
+        for each in scales
+    ]
+    return scales[np.argmin(losses, 0), np.arange(len(rows))]
+
+
+def _compensated(
+    rows: NDArray[Any], inputs: NDArray[Any], most: int = _MOST
+) -> NDArray[np.float64]:
+    """Rows (outputs, inputs) in units of their scales as whole numbers from -most to most.
+
+    inputs: (count, inputs) that the rows multiply. What is 0 stays 0.
     """
     gram = inputs.astype(np.float64).T @ inputs.astype(np.float64)
     mean = np.trace(gram) / len(gram)
@@ -177,7 +229,8 @@ def _compensated(rows: NDArray[Any], inputs: NDArray[Any]) -> NDArray[np.float64
     factor = np.linalg.cholesky(np.linalg.inv(gram)).T
     left, whole = rows.astype(np.float64).copy(), np.zeros(rows.shape)
     for place in range(rows.shape[1]):
-        whole[:, place] = np.rint(left[:, place]).clip(-127, 127)
+        nearest = np.rint(left[:, place]).clip(-most, most)
+        whole[:, place] = np.where(rows[:, place] == 0.0, 0.0, nearest)
         error = (left[:, place] - whole[:, place]) / factor[place, place]
         left[:, place + 1 :] -= error[:, None] * factor[place, place + 1 :]
     return whole
@@ -236,6 +289,8 @@ def _static(
     from pathlib import Path
 
     import onnx
+
+    onnx_runtime()
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -358,6 +413,15 @@ def _unround(model: onnx.ModelProto, tensors: Sequence[str]) -> None:
             graph.node.remove(rounding)
 
 
+def _drop_unused(model: onnx.ModelProto) -> None:
+    """Leave out numbers that no node reads."""
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    kept = [each for each in graph.initializer if each.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
 def _replace_input(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         for place, name in enumerate(node.input):
@@ -367,8 +431,9 @@ def _replace_input(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 def _values_of(model: onnx.ModelProto, tensor: str, recording: Recording) -> NDArray[np.float32]:
     """(count, any) what a tensor of a model that takes floats is on the recording."""
-    import onnxruntime
     from onnx import TensorProto, helper
+
+    onnxruntime = onnx_runtime()
 
     model = copied(model)
     if tensor not in [each.name for each in model.graph.output]:

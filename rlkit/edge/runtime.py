@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.edge.onnx_file import OBSERVATIONS, OnnxFileError, read_onnx_file, state_names
+from rlkit.edge.onnx_runtime import onnx_runtime
 from rlkit.reasons import reason_of
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ class EdgePolicy:
 
 
 def _session(path: Path, model: bytes, threads: int) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

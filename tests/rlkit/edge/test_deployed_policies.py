@@ -1,6 +1,9 @@
 """Deployed policies: the same actions as PyTorch's, integers inside, clear words for mistakes."""
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import torch
 from rlkit.edge.body import body_of
 from rlkit.edge.deploy import deploy, to_onnx
 from rlkit.edge.export import body_to_onnx
+from rlkit.edge.prune import apply_masks, choose_masks
 from rlkit.edge.quantize import QuantizeConfig, quantize, quantize_weights, to_bytes
 from rlkit.edge.recording import Recording
 from rlkit.edge.runtime import EdgePolicy
@@ -135,6 +139,23 @@ def test_nothing_before_the_last_integer_layer_computes_in_floats(integer_model:
     }
 
 
+def test_a_file_holds_nothing_that_no_node_reads(integer_model: Any):
+    read = {name for node in integer_model.graph.node for name in node.input}
+    assert {each.name for each in integer_model.graph.initializer} <= read
+
+
+def test_the_runtime_is_told_not_to_report_home(of_frames: QPolicy, tmp_path: Path):
+    path = tmp_path / "policy.onnx"
+    deploy(loaded(of_frames), path)
+    tell = f"import os; from rlkit.edge.runtime import EdgePolicy; EdgePolicy({str(path)!r})"
+    tell += "; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    plain = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    for given, expected in (({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")):
+        command = [sys.executable, "-c", tell]
+        done = subprocess.run(command, env=plain | given, capture_output=True, text=True)
+        assert done.stdout.strip() == expected, done.stderr
+
+
 def test_bytes_are_taken_as_they_are(integer_model: Any):
     """Observations keep the scale 1/255 whatever the calibration saw."""
     scales = {node.input[1] for node in integer_model.graph.node if node.input[0] == "observations"}
@@ -152,6 +173,39 @@ def test_compensated_rounding_comes_nearer_than_the_nearest(of_frames: QPolicy, 
         if (config := QuantizeConfig(rounding=rounding))  # pyright: ignore[reportArgumentType]
     }
     assert errors["compensated"] < errors["nearest"]
+
+
+def test_pruned_weights_stay_gone(of_frames: QPolicy):
+    """Whatever is rounded makes up for others' rounding by weights that are still there alone."""
+    body = body_of(of_frames)
+    masks = choose_masks(body, 0.8, "magnitude")
+    pruned = apply_masks(body, masks)
+    model = to_onnx(pruned, FRAMES, recorded(of_frames, 256))
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    by_size = {mask.numel(): mask.numpy() for mask in masks.values()}
+    stored = [each for each in values.values() if each.size in by_size]
+    assert len(stored) == len(masks)
+    for weights in stored:
+        mask = by_size[weights.size]
+        gone = weights[~mask] if weights.shape == mask.shape else weights.T[~mask]
+        assert not gone.any()
+        assert weights.any()
+
+
+@pytest.mark.parametrize("bits", [4, 6])
+def test_fewer_bits_are_fewer_different_bytes(of_frames: QPolicy, float_model: Any, bits: int):
+    seen = recorded(of_frames, 256)
+    model = quantize(float_model, seen, QuantizeConfig(weight_bits=bits))
+    weights = [
+        values
+        for each in model.graph.initializer
+        if (values := onnx.numpy_helper.to_array(each)).dtype == np.int8 and values.size > 100
+    ]
+    assert len(weights) == 3
+    most = 2 ** (bits - 1) - 1
+    assert all(np.abs(values.astype(int)).max() == most for values in weights)
+    errors = np.abs(run(model, seen) - expected(of_frames, seen)).max()
+    assert 0 < errors < expected(of_frames, seen).std()
 
 
 def test_bytes_of_weights_by_hand():
@@ -259,6 +313,10 @@ def test_what_does_not_fit_is_refused(of_frames: QPolicy, float_model: Any, tmp_
         quantize(float_model, recorded(of_frames)[:0])
     with pytest.raises(ValueError, match="calibration must be min-max"):
         QuantizeConfig(calibration="best")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="weight_bits must be from 3 to 8, got 2"):
+        QuantizeConfig(weight_bits=2)
+    with pytest.raises(ValueError, match="fewer than 8 weight_bits need compensated rounding"):
+        QuantizeConfig(weight_bits=6, rounding="nearest")
     with pytest.raises(ValueError, match=r"percentile must be in \(50, 100\]"):
         QuantizeConfig(percentile=0.0)
 
