@@ -44,7 +44,7 @@ class Copy:
     """A compressed policy, and what was found out about it.
 
     returns: of whole episodes, None where none were played. loss: mean return of the policy less
-    that of the copy, with its 95 % interval by Welch's t.
+    that of the copy over the same episodes, with its 95 % interval.
     """
 
     setting: Setting
@@ -203,15 +203,16 @@ def mean_difference(
 ) -> tuple[float, tuple[float, float]]:
     """How far the mean of the first lies above that of the second, and its 95 % interval.
 
-    The interval is Welch's (1947), for samples whose variances may differ; it has no width where
-    neither varies.
+    Both are returns of the same episodes, one by one: the interval is Student's, of the pairs'
+    differences, and has no width where they are all alike.
     """
     from scipy import stats
 
-    difference = float(np.mean(ours) - np.mean(theirs))
-    if np.ptp(ours) == np.ptp(theirs) == 0.0 or min(len(ours), len(theirs)) < 2:
+    differences = np.subtract(ours, theirs)
+    difference = float(differences.mean())
+    if len(differences) < 2 or np.ptp(differences) == 0.0:
         return difference, (difference, difference)
-    interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
     return difference, (float(interval.low), float(interval.high))
 
 

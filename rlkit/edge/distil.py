@@ -87,7 +87,9 @@ def distil(
     targets = _outputs(teacher, recording)
     _check_same_outputs(_outputs(student, recording[:1]), targets)
     scales = [score_scale(targets[0], config.continuous), *map(_root_mean_square, targets[1:])]
+    # Convolutions learn twice as fast with channels last.
     student = copy.deepcopy(student).requires_grad_(True)
+    student.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     zero_masked(student, masks)
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
     with torch.enable_grad():
@@ -108,6 +110,7 @@ def distil(
             zero_masked(student, masks)  # Adam's momentum moves them without any gradient
             if on_step is not None:
                 on_step(step, loss.item())
+    student.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     return student.requires_grad_(False)
 
 

@@ -40,8 +40,8 @@ class EdgePolicy:
         self._path, self._threads = path, threads
         path = Path(path)
         self.header, model = read_onnx_file(path)
-        self._session = _session(path, model, threads)
         deployment, spaces = self.header["deployment"], self.header["spaces"]
+        self._session = _session(path, model, threads, deployment["bits"])
         self.observation_shape = tuple(int(side) for side in spaces["observation"]["shape"])
         self.observation_dtype = np.dtype(spaces["observation"]["dtype"])
         self.state_sizes = tuple(int(size) for size in deployment["state_sizes"])
@@ -142,7 +142,7 @@ class EdgePolicy:
         return state
 
 
-def _session(path: Path, model: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _session(path: Path, model: bytes, threads: int, bits: int) -> onnxruntime.InferenceSession:
     onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -151,6 +151,8 @@ def _session(path: Path, model: bytes, threads: int) -> onnxruntime.InferenceSes
     try:
         return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has a class of error for each of its codes
+        hint = "; where 8 bits cannot be run, 32 can: rlkit edge export --bits 32"
         raise OnnxFileError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot run it: {reason_of(error)}"
+            f"{hint if bits == 8 else ''}"
         ) from error

@@ -16,6 +16,7 @@ import torch
 from rlkit.edge.body import body_of
 from rlkit.edge.deploy import deploy, to_onnx
 from rlkit.edge.export import body_to_onnx
+from rlkit.edge.onnx_file import OnnxFileError, write_onnx_file
 from rlkit.edge.prune import apply_masks, choose_masks
 from rlkit.edge.quantize import QuantizeConfig, quantize, quantize_weights, to_bytes
 from rlkit.edge.recording import Recording
@@ -173,6 +174,23 @@ def test_compensated_rounding_comes_nearer_than_the_nearest(of_frames: QPolicy, 
         if (config := QuantizeConfig(rounding=rounding))  # pyright: ignore[reportArgumentType]
     }
     assert errors["compensated"] < errors["nearest"]
+
+
+def test_a_runtime_without_integer_kernels_says_so(of_frames: QPolicy, tmp_path: Path):
+    """ONNX Runtime has no kernel for a dense layer of long integers, as a small build of it has
+    none for others."""
+    path = tmp_path / "policy.onnx"
+    header = deploy(loaded(of_frames), path, recording=recorded(of_frames))
+    made, kinds = onnx.helper, onnx.TensorProto
+    seen = made.make_tensor_value_info("observations", kinds.INT32, [4, 4])
+    told = made.make_tensor_value_info("scores", kinds.INT32, [4, 4])
+    node = made.make_node("Gemm", ["observations", "observations"], ["scores"])
+    graph = made.make_graph([node], "integers", [seen], [told])
+    model = made.make_model(graph, opset_imports=[made.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    write_onnx_file(path, model.SerializeToString(), header)
+    with pytest.raises(OnnxFileError, match=r"cannot run it: .*NOT_IMPLEMENTED.*export --bits 32"):
+        EdgePolicy(path)
 
 
 def test_pruned_weights_stay_gone(of_frames: QPolicy):

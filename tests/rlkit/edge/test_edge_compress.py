@@ -135,14 +135,16 @@ def test_energies_of_weights_by_hand():
         assert energies[name] == pytest.approx(with_bias + 0.3 * uses)
 
 
-def test_differences_of_means_have_welchs_interval():
+def test_differences_of_means_are_of_pairs():
+    """What both meet alike, as an easy or a hard episode, does not widen the interval."""
     random = np.random.default_rng(0)
-    ours, theirs = random.normal(3.0, 1.0, 400), random.normal(1.0, 2.0, 100)
-    difference, (low, high) = mean_difference(ours.tolist(), theirs.tolist())
-    error = np.sqrt(ours.var(ddof=1) / 400 + theirs.var(ddof=1) / 100)
-    assert difference == pytest.approx(ours.mean() - theirs.mean())
-    assert high - low == pytest.approx(2 * 1.98 * error, rel=0.01)
-    assert mean_difference([5.0] * 3, [5.0] * 4) == (0.0, (0.0, 0.0))
+    episodes, noise = random.normal(0.0, 100.0, 50), random.normal(2.0, 1.0, 50)
+    difference, (low, high) = mean_difference((episodes + noise).tolist(), episodes.tolist())
+    error = noise.std(ddof=1) / np.sqrt(50)
+    assert difference == pytest.approx(noise.mean())
+    half = 2.009575 * error  # Student's t of 49 degrees of freedom
+    assert (low, high) == pytest.approx((difference - half, difference + half), rel=1e-5)
+    assert mean_difference([5.0] * 3, [5.0] * 3) == (0.0, (0.0, 0.0))
 
 
 def test_sizes_are_read_as_people_write_them():
