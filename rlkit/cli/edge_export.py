@@ -13,7 +13,7 @@ from tyro.conf import FlagCreatePairsOff
 from rlkit.cli.edge_policies import PolicyOptions, load_for_deployment, name_of, record_for
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import check_writable, parse
-from rlkit.edge.onnx_file import SUFFIXES
+from rlkit.edge.onnx_file import EXECUTORCH_SUFFIX, SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class ExportOptions(PolicyOptions):
     `rlkit.edge.runtime.EdgePolicy` run it."""
 
     output: Path | None = None
-    """The file, ending in .onnx, or in .onnx.xz for a compressed one; by default in the current
-    folder and named as the policy."""
+    """The file, ending in .onnx, in .onnx.xz for a compressed one, or in .pte for ExecuTorch; by
+    default .onnx in the current folder, named as the policy."""
     bits: Literal[8, 32] = 8
     """Of weights and activations."""
     observations: int = 2_000
@@ -43,13 +43,14 @@ def run(arguments: Sequence[str]) -> int:
     loaded = load_for_deployment(options)
     output = options.output or Path(f"{name_of(options.policy, loaded)}.onnx")
     _check_output(output)
-    from rlkit.edge.deploy import deploy
+    from rlkit.edge.deploy import deploy, deploy_to_executorch
 
     recording = None
     if options.bits == 8:
         recording = record_for(loaded, options.observations, options.seed)
+    write = deploy_to_executorch if output.suffix == EXECUTORCH_SUFFIX else deploy
     with blaming_user(ValueError):
-        deploy(loaded, output, recording=recording)
+        write(loaded, output, recording=recording)
     told: dict[str, Any] = {
         "file": str(output),
         "bytes": output.stat().st_size,
@@ -62,14 +63,17 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     share = told["policy_bytes"] / told["bytes"]
     print(f"{output}: {told['bytes']:,} bytes, {share:.1f} times smaller than {loaded.path.name}")
+    if output.suffix == EXECUTORCH_SUFFIX:
+        return 0
     print(f"  evaluate: rlkit evaluate {output}")
     print(f"  watch:    rlkit watch {output} --video {output.name.split('.')[0]}.mp4")
     return 0
 
 
 def _check_output(output: Path) -> None:
-    if not output.name.endswith(SUFFIXES):
+    if not output.name.endswith((*SUFFIXES, EXECUTORCH_SUFFIX)):
         raise Mistake(
-            f"--output: name a file that ends in {' or '.join(SUFFIXES)}, not {output.name}"
+            f"--output: name a file that ends in {', '.join(SUFFIXES)} or {EXECUTORCH_SUFFIX}, "
+            f"not {output.name}"
         )
     check_writable("--output", output)

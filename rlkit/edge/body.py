@@ -76,6 +76,7 @@ def body_of(policy: Policy) -> Body:
             body = Body(PickMap(policy.network), None, nn.Identity())
         else:
             body = _of_stable_baselines(policy)
+    body.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     return body.float().cpu().eval().requires_grad_(False)
 
 

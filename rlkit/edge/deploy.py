@@ -22,6 +22,7 @@ from rlkit.edge.recording import Recording
 from rlkit.environments import Environment, describe, preprocessing
 from rlkit.policies import LoadedPolicy
 from rlkit.policy_file import space_to_json
+from rlkit.whole_files import whole_file
 from rlkit_agents.pick_policy import PickPolicy
 
 if TYPE_CHECKING:
@@ -67,6 +68,22 @@ def deploy(
     }
     write_onnx_file(path, model.SerializeToString(), header)
     return header
+
+
+def deploy_to_executorch(
+    loaded: LoadedPolicy, path: Path, *, recording: Recording | None = None
+) -> None:
+    """Write a policy as a program of ExecuTorch, in 8 bits where there is a recording.
+
+    Raises ExportError for a policy that cannot be deployed and where ExecuTorch is missing,
+    ValueError for an empty recording, OSError where the file cannot be written.
+    """
+    from rlkit.edge.executorch import body_to_executorch
+
+    policy = loaded.policy
+    program = body_to_executorch(body_of(policy), policy.observation_space, recording)
+    with whole_file(path) as beside:
+        beside.write_bytes(program)
 
 
 def to_onnx(

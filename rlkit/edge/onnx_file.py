@@ -20,6 +20,8 @@ from rlkit.whole_files import whole_file
 FORMAT_VERSION = 1
 SUFFIXES = (".onnx", ".onnx.xz")
 """Of files, the second for compressed ones."""
+EXECUTORCH_SUFFIX = ".pte"
+"""Of programs for ExecuTorch, which are another format and have no header."""
 OBSERVATIONS, SCORES = "observations", "scores"
 """Names of the model's input and output."""
 SCORES_OF_VALUES, SCORES_OF_CHANCES, SCORES_OF_ACTIONS = "values", "chances", "actions"

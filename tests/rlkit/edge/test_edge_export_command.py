@@ -56,7 +56,7 @@ def test_the_file_is_named_after_the_policy(
     ("options", "expected"),
     [
         ((), "there is no folder"),
-        (("--output", "cart.pt"), "ends in .onnx or .onnx.xz, not cart.pt"),
+        (("--output", "cart.pt"), "ends in .onnx, .onnx.xz or .pte, not cart.pt"),
         (("--output", "cart.onnx", "--observations", "0"), "must be at least 1, got 0"),
     ],
 )
