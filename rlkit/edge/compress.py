@@ -22,6 +22,7 @@ from rlkit.edge.deploy import deploy
 from rlkit.edge.distil import DistilConfig, distil, prune_gradually
 from rlkit.edge.judge import Fidelity, Judge
 from rlkit.edge.latency import Latency, take_turns
+from rlkit.edge.quantize import QuantizeConfig
 from rlkit.edge.recording import Recording, record
 from rlkit.edge.runtime import EdgePolicy
 from rlkit.edge.shrink import shrink, shrinkable
@@ -162,7 +163,8 @@ def compress(
             continue
         file = folder / f"{setting.name}{_SUFFIX}"
         made = maker.make(setting)
-        deploy(loaded, file, body=made, recording=learnt[:_CALIBRATION])
+        bits = QuantizeConfig(weight_bits=setting.weight_bits)
+        deploy(loaded, file, body=made, recording=learnt[:_CALIBRATION], config=bits)
         cost = cost_of(layers_of(made, shape), weight_bits=8, activation_bits=8)
         fidelity = judge.fidelity(EdgePolicy(file))
         copies.append(Copy(setting, file, file.stat().st_size, fidelity, cost))
@@ -217,7 +219,8 @@ def mean_difference(
 
 
 class _Maker:
-    """Makes bodies, of which those that share a shape start from one that was shrunk once."""
+    """Makes bodies, none of them twice: those of other bits are the same, and those that are as
+    wide start from one that was shrunk once."""
 
     def __init__(
         self, loaded: LoadedPolicy, body: Body, learnt: Recording, config: CompressConfig
@@ -227,8 +230,15 @@ class _Maker:
         continuous = loaded.policy.action_space.__class__.__name__ == "Box"
         self._distil = DistilConfig(steps=config.steps, continuous=continuous, seed=config.seed)
         self._shrunk: dict[float, Body] = {1.0: body}
+        self._made: dict[Setting, Body] = {}
 
     def make(self, setting: Setting) -> Body:
+        alike = replace(setting, weight_bits=8)
+        if alike not in self._made:
+            self._made[alike] = self._make(alike)
+        return self._made[alike]
+
+    def _make(self, setting: Setting) -> Body:
         start = self._start(setting.keep)
         if not setting.sparsity:
             return start

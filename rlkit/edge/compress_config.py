@@ -19,15 +19,15 @@ class Setting:
     """Which ones; see `rlkit.edge.prune`."""
     keep: float = 1.0
     """Share of channels and hidden units that stay, in (0, 1]."""
-    bits: Literal[8, 32] = 8
-    """Of weights and activations."""
+    weight_bits: int = 8
+    """Of weights, 3 to 8; activations have 8."""
 
     @property
     def name(self) -> str:
         """Such as `energy-0.95-keep-0.5-8bit`."""
         pruned = f"{self.method}-{self.sparsity:g}" if self.sparsity else "dense"
         kept = f"-keep-{self.keep:g}" if self.keep < 1.0 else ""
-        return f"{pruned}{kept}-{self.bits}bit"
+        return f"{pruned}{kept}-{self.weight_bits}bit"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class CompressConfig:
     """Ways to choose them."""
     keeps: tuple[float, ...] = (1.0, 0.5)
     """Shares of channels and hidden units that stay."""
+    weight_bits: tuple[int, ...] = (8,)
+    """Of weights, 3 to 8. They are bytes in any case; fewer different ones compress better."""
     learnt: int = 20_000
     """Recorded observations for calibration and fine-tuning."""
     judged: int = 4_000
@@ -57,7 +59,7 @@ class CompressConfig:
         for name in ("learnt", "judged", "steps", "stages", "episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("sparsities", "methods", "keeps"):
+        for name in ("sparsities", "methods", "keeps", "weight_bits"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must name at least one")
         for sparsity in self.sparsities:
@@ -66,12 +68,16 @@ class CompressConfig:
         for keep in self.keeps:
             if not 0.0 < keep <= 1.0:
                 raise ValueError(f"keeps must be in (0, 1], got {keep}")
+        for bits in self.weight_bits:
+            if not 3 <= bits <= 8:
+                raise ValueError(f"weight_bits must be from 3 to 8, got {bits}")
 
     def settings(self) -> list[Setting]:
         """All of them, of which an unpruned one is there once for all methods."""
         return [
-            Setting(sparsity, method, keep)
+            Setting(sparsity, method, keep, bits)
             for keep in self.keeps
             for sparsity in self.sparsities
             for method in (self.methods if sparsity else self.methods[:1])
+            for bits in self.weight_bits
         ]

@@ -160,6 +160,7 @@ def test_sizes_are_read_as_people_write_them():
     [
         (("--sparsities", "1.0"), "sparsities must be in [0, 1), got 1.0"),
         (("--keeps", "0"), "keeps must be in (0, 1], got 0.0"),
+        (("--weight-bits", "9"), "weight_bits must be from 3 to 8, got 9"),
         (("--episodes", "0"), "episodes must be at least 1, got 0"),
         (("--methods", "best"), "methods"),
         (("--plot", "c.svg"), "ends in .png, not c.svg"),
@@ -182,6 +183,16 @@ def test_settings_have_one_unpruned_copy_for_all_methods():
         *("dense-8bit", "energy-0.5-8bit", "random-0.5-8bit"),
         *("dense-keep-0.5-8bit", "energy-0.5-keep-0.5-8bit", "random-0.5-keep-0.5-8bit"),
     ]
+
+
+def test_fewer_bits_of_weights_make_smaller_files(balancing: Path, tmp_path: Path):
+    output, results = tmp_path / "c.onnx.xz", tmp_path / "c.json"
+    command = ["edge", "compress", str(balancing), *QUICK, "--sparsities", "0", "--keeps", "1"]
+    files = ["--output", str(output), "--results", str(results)]
+    assert main([*command, "--weight-bits", "8", "4", "--play-all", *files]) == 0
+    copies = json.loads(results.read_text())["copies"]
+    sizes = {copy["file"].split(".")[0]: copy["bytes"] for copy in copies}
+    assert sizes["dense-4bit"] < sizes["dense-8bit"]
 
 
 def test_a_bench_times_all_ways_side_by_side(
