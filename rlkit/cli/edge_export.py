@@ -27,6 +27,8 @@ class ExportOptions(PolicyOptions):
     default .onnx in the current folder, named as the policy."""
     bits: Literal[8, 32] = 8
     """Of weights and activations."""
+    weights_only: FlagCreatePairsOff[bool] = False
+    """Only weights in 8 bits, which compute in 32: as small, slower, nearer to the policy."""
     observations: int = 2_000
     """Recorded for calibration while the policy plays; only with 8 bits."""
     seed: int = 0
@@ -40,17 +42,23 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(ExportOptions, arguments, "edge export")
     if options.output is not None:
         _check_output(options.output)
+    if options.weights_only and (options.bits == 32 or _is_executorch(options.output)):
+        raise Mistake("--weights-only is for ONNX in 8 bits")
     loaded = load_for_deployment(options)
     output = options.output or Path(f"{name_of(options.policy, loaded)}.onnx")
     _check_output(output)
     from rlkit.edge.deploy import deploy, deploy_to_executorch
+    from rlkit.edge.quantize import QuantizeConfig
 
     recording = None
     if options.bits == 8:
         recording = record_for(loaded, options.observations, options.seed)
-    write = deploy_to_executorch if output.suffix == EXECUTORCH_SUFFIX else deploy
     with blaming_user(ValueError):
-        write(loaded, output, recording=recording)
+        if _is_executorch(output):
+            deploy_to_executorch(loaded, output, recording=recording)
+        else:
+            config = QuantizeConfig(weights_only=options.weights_only)
+            deploy(loaded, output, recording=recording, config=config)
     told: dict[str, Any] = {
         "file": str(output),
         "bytes": output.stat().st_size,
@@ -63,11 +71,15 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     share = told["policy_bytes"] / told["bytes"]
     print(f"{output}: {told['bytes']:,} bytes, {share:.1f} times smaller than {loaded.path.name}")
-    if output.suffix == EXECUTORCH_SUFFIX:
+    if _is_executorch(output):
         return 0
     print(f"  evaluate: rlkit evaluate {output}")
     print(f"  watch:    rlkit watch {output} --video {output.name.split('.')[0]}.mp4")
     return 0
+
+
+def _is_executorch(output: Path | None) -> bool:
+    return output is not None and output.suffix == EXECUTORCH_SUFFIX
 
 
 def _check_output(output: Path) -> None:

@@ -19,7 +19,7 @@ from rlkit.edge.onnx_file import (
 )
 from rlkit.edge.quantize import QuantizeConfig, quantize
 from rlkit.edge.recording import Recording
-from rlkit.environments import Environment, describe, preprocessing
+from rlkit.environments import Environment, describe, environment_id, preprocessing
 from rlkit.policies import LoadedPolicy
 from rlkit.policy_file import space_to_json
 from rlkit.whole_files import whole_file
@@ -44,6 +44,7 @@ def deploy(
     Raises ExportError for a policy that cannot be deployed, ValueError for a recording that does
     not fit, OSError where the file cannot be written.
     """
+    check_recorded_at_home(loaded, recording)
     policy = loaded.policy
     body = body or body_of(policy)
     model = to_onnx(body, policy.observation_space, recording, config)
@@ -80,10 +81,21 @@ def deploy_to_executorch(
     """
     from rlkit.edge.executorch import body_to_executorch
 
+    check_recorded_at_home(loaded, recording)
     policy = loaded.policy
     program = body_to_executorch(body_of(policy), policy.observation_space, recording)
     with whole_file(path) as beside:
         beside.write_bytes(program)
+
+
+def check_recorded_at_home(loaded: LoadedPolicy, recording: Recording | None) -> None:
+    """Raise ValueError for a recording of another environment than the policy's own."""
+    home = environment_id(loaded.environment)
+    if recording is not None and recording.environment.get("id") != home:
+        raise ValueError(
+            f"the recording is of {recording.environment.get('id')}, and this policy plays {home}: "
+            "calibrate on what the policy itself sees"
+        )
 
 
 def to_onnx(

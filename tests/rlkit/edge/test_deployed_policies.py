@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def recorded(policy: Policy, count: int = 192) -> Recording:
     )
     sizes = body_of(policy).state_sizes
     state = tuple(random.normal(size=(count, n)).astype(np.float32) for n in sizes)
-    return Recording(seen, state, {"id": "random"})
+    return Recording(seen, state, {"id": "CartPole-v1"})
 
 
 @pytest.fixture(scope="module")
@@ -316,6 +317,13 @@ def test_continuous_actions_stay_within_their_bounds(tmp_path: Path):
     assert actions[:, 0].max() == np.float32(0.1)
 
 
+def test_a_recording_of_another_environment_is_refused(of_frames: QPolicy, tmp_path: Path):
+    elsewhere = replace(recorded(of_frames), environment={"id": "ALE/Pong-v5"})
+    with pytest.raises(ValueError, match="recording is of ALE/Pong-v5, and this policy plays Cart"):
+        deploy(loaded(of_frames), tmp_path / "policy.onnx", recording=elsewhere)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_does_not_fit_is_refused(of_frames: QPolicy, float_model: Any, tmp_path: Path):
     path = tmp_path / "policy.onnx"
     deploy(loaded(of_frames), path)
@@ -325,7 +333,7 @@ def test_what_does_not_fit_is_refused(of_frames: QPolicy, float_model: Any, tmp_
     with pytest.raises(ValueError, match="takes observations of uint8, got float64"):
         runner.scores(np.zeros((1, 2, 42, 42)))
     other = of_cart(TINY)
-    with pytest.raises(ValueError, match=r"the recording, of random, has .*calibrate on what"):
+    with pytest.raises(ValueError, match=r"the recording, of CartPole-v1, has .*calibrate on what"):
         quantize(float_model, recorded(other))
     with pytest.raises(ValueError, match="there are none"):
         quantize(float_model, recorded(of_frames)[:0])

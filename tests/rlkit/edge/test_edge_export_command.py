@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import gymnasium as gym
+import onnx
 import pytest
 import torch
 
 from rlkit.cli.main import main
+from rlkit.edge.onnx_file import read_onnx_file
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.policies import save_policy
 from rlkit_agents.networks import NetworkConfig
@@ -42,6 +44,20 @@ def test_a_policy_becomes_a_file_that_is_evaluated(
     assert evaluation["policy"]["architecture"]["policy"] == "QPolicy"
 
 
+def test_weights_alone_in_eight_bits(policy: Path, tmp_path: Path):
+    file, whole = tmp_path / "cart.onnx", tmp_path / "whole.onnx"
+    command = ["edge", "export", str(policy), "--observations", "64", "--output"]
+    assert main([*command, str(file), "--weights-only"]) == 0
+    assert main([*command, str(whole)]) == 0
+    quantizes = [
+        {node.op_type for node in onnx.load(path).graph.node} & {"QuantizeLinear"}
+        for path in (file, whole)
+    ]
+    assert quantizes == [set(), {"QuantizeLinear"}]
+    header, _ = read_onnx_file(file)
+    assert header["deployment"]["quantization"]["weights_only"] is True
+
+
 def test_the_file_is_named_after_the_policy(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ):
@@ -58,6 +74,8 @@ def test_the_file_is_named_after_the_policy(
         ((), "there is no folder"),
         (("--output", "cart.pt"), "ends in .onnx, .onnx.xz or .pte, not cart.pt"),
         (("--output", "cart.onnx", "--observations", "0"), "must be at least 1, got 0"),
+        (("--weights-only", "--bits", "32"), "--weights-only is for ONNX in 8 bits"),
+        (("--weights-only", "--output", "cart.pte"), "--weights-only is for ONNX in 8 bits"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -111,7 +111,7 @@ def test_a_recurrent_policy_carries_its_actors_state(tmp_path: Path):
 def test_pictures_go_in_as_bytes_in_eight_bits(tmp_path: Path):
     policy = policy_of("sb3:DQN", "CnnPolicy", STACK, CHOICE)
     observations = seen_by(policy, 256)
-    recording = Recording(observations, (), {"id": "random"})
+    recording = Recording(observations, (), {"id": "CartPole-v1"})
     runner = file_of(policy, tmp_path, recording=recording)
     wanted, _ = policy.act(torch.from_numpy(observations))
     assert np.mean(np.asarray(runner.act(observations)) == wanted.numpy()) > 0.95
