@@ -51,7 +51,7 @@ def draw_pareto(result: dict[str, Any], path: Path, title: str, chosen: str | No
             _name(setting),
             (copy["bytes"], copy["loss"]),
             textcoords="offset points",
-            xytext=(7, 6),
+            xytext=(7, -12 if kind == "energy" else 6),
             fontsize=8,
             color="#51606d",
         )
@@ -65,6 +65,7 @@ def draw_pareto(result: dict[str, Any], path: Path, title: str, chosen: str | No
                 markeredgewidth=2,
                 label="smallest within the limits",
             )
+    axes.margins(x=0.1)
     axes.axhline(0.0, color="#9aa5b0", linewidth=1)
     axes.set_xscale("log")
     ticks = _ticks(*axes.get_xlim())
@@ -74,7 +75,9 @@ def draw_pareto(result: dict[str, Any], path: Path, title: str, chosen: str | No
     axes.set_ylabel("loss of mean return, with 95 % interval")
     original = result["original"]
     axes.set_title(
-        f"{title}: {original['bytes'] / 1e3:,.0f} kB return {original['mean']:.1f}", loc="left"
+        f"{title}: the policy itself, {original['bytes'] / 1e3:,.0f} kB, returns "
+        f"{original['mean']:.1f}",
+        loc="left",
     )
     axes.grid(color="#e3e7ec")
     axes.set_axisbelow(True)
