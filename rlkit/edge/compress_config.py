@@ -34,19 +34,19 @@ class Setting:
 class CompressConfig:
     """What is tried, and how thoroughly."""
 
-    sparsities: tuple[float, ...] = (0.0, 0.8, 0.9, 0.95, 0.975)
+    sparsities: tuple[float, ...] = (0.0, 0.8, 0.9, 0.95)
     """Shares of single weights that go."""
     methods: tuple[Method, ...] = ("energy",)
     """Ways to choose them."""
-    keeps: tuple[float, ...] = (1.0, 0.5)
+    keeps: tuple[float, ...] = (1.0,)
     """Shares of channels and hidden units that stay."""
-    weight_bits: tuple[int, ...] = (8,)
+    weight_bits: tuple[int, ...] = (8, 6)
     """Of weights, 3 to 8. They are bytes in any case; fewer different ones compress better."""
-    learnt: int = 20_000
+    learnt: int = 30_000
     """Recorded observations for calibration and fine-tuning."""
     judged: int = 4_000
     """Recorded observations, of other episodes, for judging."""
-    steps: int = 500
+    steps: int = 1_000
     """Gradient steps of fine-tuning in a stage."""
     stages: int = 6
     """Of pruning."""

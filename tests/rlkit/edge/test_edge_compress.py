@@ -32,7 +32,10 @@ from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 
 POLE = GymnasiumEnvironment("CartPole-v1")
-QUICK = ("--learnt", "400", "--judged", "200", "--steps", "20", "--stages", "2", "--episodes", "6")
+QUICK = (
+    *("--learnt", "400", "--judged", "200", "--steps", "20", "--stages", "2", "--episodes", "6"),
+    *("--weight-bits", "8"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +181,9 @@ def test_mistakes_are_one_line(
 
 
 def test_settings_have_one_unpruned_copy_for_all_methods():
-    config = CompressConfig(sparsities=(0.0, 0.5), methods=("energy", "random"), keeps=(1.0, 0.5))
+    config = CompressConfig(
+        sparsities=(0.0, 0.5), methods=("energy", "random"), keeps=(1.0, 0.5), weight_bits=(8,)
+    )
     assert [setting.name for setting in config.settings()] == [
         *("dense-8bit", "energy-0.5-8bit", "random-0.5-8bit"),
         *("dense-keep-0.5-8bit", "energy-0.5-keep-0.5-8bit", "random-0.5-keep-0.5-8bit"),
