@@ -132,7 +132,7 @@ def _print(result: dict[str, Any], name: str) -> None:
     ):
         table.add_column("copy", no_wrap=True)
         for column in columns:
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", no_wrap=column == "bytes")
     does.add_row("the policy", f"{original['bytes']:,}", "", f"{original['mean']:.2f}", "", "", "")
     energy = original["cost"]["energy_microjoules"]
     macs = original["cost"]["multiply_accumulates"]

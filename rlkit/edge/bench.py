@@ -84,9 +84,9 @@ def table(result: dict[str, Any], title: str) -> Table:
         title=f"{title}: one thread, one observation at a time, in turns",
         caption=f"{told['processor']}, {told['cores']} cores",
     )
-    shown.add_column("what", no_wrap=True)
+    shown.add_column("what")
     for column in ("bytes", "p50 µs", "p99 µs", "faster", "start s", "peak MB"):
-        shown.add_column(column, justify="right")
+        shown.add_column(column, justify="right", no_wrap=True)
     for row in result["rows"]:
         latency, peak = row["latency"], row.get("peak_bytes")
         start = row.get("start_seconds")
