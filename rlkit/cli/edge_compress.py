@@ -42,7 +42,7 @@ class CompressOptions(PolicyOptions):
     play_all: FlagCreatePairsOff[bool] = False
     """Play whole episodes with every copy, and list them all."""
     search: OmitArgPrefixes[CompressConfig] = field(default_factory=CompressConfig)
-    """What is tried; by default some 20 minutes with Boxing on two cores."""
+    """What is tried; each sparsity takes some minutes."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
 
