@@ -11,7 +11,6 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from rlkit.bin_picking_pickers import Choice, Picker
 from rlkit.environment_ids import BIN_PICKING
 from rlkit.environments import Environment, environment_configuration
+from rlkit.torch_threads import one_thread
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.controller import Outcome
 from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
@@ -164,7 +164,7 @@ def evaluate_bin_picking(
     ]
     done: dict[tuple[str, str, int], Episode] = {}
     if processes == 1:
-        with _one_thread():
+        with one_thread():  # as in processes: with more, a network's last digits may differ
             for setting, name, number in jobs:
                 bin_ = PickingBin(configs[setting], (first, number))
                 done[setting, name, number] = play_episode(bin_, pickers[name])
@@ -227,14 +227,3 @@ def _prepare(pickers: dict[str, Picker], configs: dict[str, BinPickingConfig]) -
 def _play(setting: str, name: str, number: int, first: int) -> Episode:
     bin_ = PickingBin(_in_process["configs"][setting], (first, number))
     return play_episode(bin_, _in_process["pickers"][name])
-
-
-@contextmanager
-def _one_thread():
-    """As in the processes: with more threads, a network's last digits may differ."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

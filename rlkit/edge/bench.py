@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from rlkit.edge.recording import Recording
 from rlkit.edge.runtime import EdgePolicy
 from rlkit.policies import LoadedPolicy
 from rlkit.run_folder import machine
+from rlkit.torch_threads import one_thread
 from rlkit_agents.memory import State
 
 EAGER = "PyTorch, eager"
@@ -66,7 +66,7 @@ def bench(
     calls: dict[str, Callable[[], object]] = {EAGER: _eager(loaded, recording)}
     for name, path in files.items():
         calls[name] = _deployed(EdgePolicy(path), recording)
-    with _one_thread():
+    with one_thread():
         latencies = take_turns(calls, seconds=seconds, rounds=rounds)
     rows: list[dict[str, Any]] = []
     for name, latency in latencies.items():
@@ -129,16 +129,6 @@ def _deployed(policy: EdgePolicy, recording: Recording) -> Callable[[], object]:
         return policy.actions(scores)
 
     return call
-
-
-@contextmanager
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _start(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from rlkit.edge.body import Body, ExportError, body_of
@@ -22,6 +23,7 @@ from rlkit.edge.deploy import deploy
 from rlkit.edge.distil import DistilConfig, distil, prune_gradually
 from rlkit.edge.judge import Fidelity, Judge
 from rlkit.edge.latency import Latency, take_turns
+from rlkit.edge.policy import open_deployed
 from rlkit.edge.quantize import QuantizeConfig
 from rlkit.edge.recording import Recording, record
 from rlkit.edge.runtime import EdgePolicy
@@ -177,7 +179,7 @@ def compress(
     for place, copy in enumerate(copies):
         if copy not in undominated:
             continue
-        played = _played(loaded, _deployed(copy.file), config)
+        played = _played(loaded, open_deployed(copy.file)[1], config)
         loss, interval = mean_difference(original.returns, played.returns)
         copies[place] = replace(copy, returns=played, loss=loss, loss_ci95=interval)
         report(f"{copy.setting.name}: {played.summary.mean:.2f}, a loss of {loss:.2f}")
@@ -227,7 +229,7 @@ class _Maker:
     ) -> None:
         self._body, self._learnt, self._config = body, learnt, config
         self._shape = loaded.policy.observation_space.shape or ()
-        continuous = loaded.policy.action_space.__class__.__name__ == "Box"
+        continuous = isinstance(loaded.policy.action_space, gym.spaces.Box)
         self._distil = DistilConfig(steps=config.steps, continuous=continuous, seed=config.seed)
         self._shrunk: dict[float, Body] = {1.0: body}
         self._made: dict[Setting, Body] = {}
@@ -295,12 +297,6 @@ def _timed(copies: Sequence[Copy], judged: Recording) -> list[Copy]:
         )
     latencies = take_turns(calls, seconds=0.1)
     return [replace(copy, latency=latencies[copy.setting.name]) for copy in copies]
-
-
-def _deployed(file: Path) -> Policy:
-    from rlkit.edge.policy import open_deployed
-
-    return open_deployed(file)[1]
 
 
 def _played(loaded: LoadedPolicy, policy: Policy, config: CompressConfig) -> Evaluation:

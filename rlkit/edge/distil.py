@@ -20,10 +20,7 @@ from torch.nn import functional
 from rlkit.edge.body import Body
 from rlkit.edge.compress_config import Method
 from rlkit.edge.prune import Masks, apply_masks, check_masks, choose_masks, zero_masked
-from rlkit.edge.recording import Recording
-
-_BATCH = 256
-"""Observations at a time that the teacher scores."""
+from rlkit.edge.recording import Recording, outputs_of
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,8 @@ def distil(
         raise ValueError("nothing can be learnt from an empty recording")
     masks = masks or {}
     check_masks(student, masks)
-    targets = _outputs(teacher, recording)
-    _check_same_outputs(_outputs(student, recording[:1]), targets)
+    targets = outputs_of(teacher, recording)
+    _check_same_outputs(outputs_of(student, recording[:1]), targets)
     scales = [score_scale(targets[0], config.continuous), *map(_root_mean_square, targets[1:])]
     # Convolutions learn twice as fast with channels last.
     student = copy.deepcopy(student).requires_grad_(True)
@@ -195,13 +192,6 @@ def prune_gradually(
         tuning = replace(config, seed=config.seed + stage - 1)
         body = distil(apply_masks(body, masks), teacher, recording, tuning, masks, tell)
     return body
-
-
-def _outputs(body: Body, recording: Recording) -> list[Tensor]:
-    """Scores, and the parts of the next state, of all observations."""
-    with torch.no_grad():
-        parts = [body(*batch.inputs()) for batch in recording.batches(_BATCH)]
-    return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 
 def _check_same_outputs(of_student: list[Tensor], of_teacher: list[Tensor]) -> None:

@@ -11,14 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rlkit.edge.body import Body
-from rlkit.edge.recording import Recording
+from rlkit.edge.recording import Recording, outputs_of
 from rlkit.edge.runtime import EdgePolicy
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -55,15 +52,13 @@ class Judge:
         if not len(recording):
             raise ValueError("nothing can be judged on an empty recording")
         self.recording = recording
-        with torch.no_grad():
-            parts = [body(*batch.inputs())[0] for batch in recording.batches(_BATCH)]
-        self._scores: NDArray[np.float32] = torch.cat(parts).numpy()
+        self._scores: NDArray[np.float32] = outputs_of(body, recording)[0].numpy()
 
     def fidelity(self, copy: EdgePolicy) -> Fidelity:
         """What the copy makes of it. Raises ValueError where the recording does not fit it."""
         parts = [
             copy.scores(batch.observations, batch.state or None)[0]
-            for batch in self.recording.batches(_BATCH)
+            for batch in self.recording.batches()
         ]
         scores, wanted = np.concatenate(parts), self._scores
         if scores.shape != wanted.shape:

@@ -24,9 +24,6 @@ from rlkit.edge.recording import Recording
 Masks = dict[str, Tensor]
 """By a layer's dotted name, bool of its weight's shape: True where a weight is kept."""
 
-_BATCH = 256
-"""Observations at a time; it bounds the memory that a measurement takes."""
-
 
 def prunable(body: Body) -> dict[str, nn.Conv2d | nn.Linear]:
     """Every convolution and dense layer by its dotted name, in the order of the network."""
@@ -173,7 +170,7 @@ def mean_squares(body: Body, recording: Recording) -> tuple[dict[str, Tensor], d
     hooks = [layer.register_forward_hook(partial(measure, name)) for name, layer in layers.items()]
     try:
         with torch.no_grad():
-            for batch in recording.batches(_BATCH):
+            for batch in recording.batches():
                 body(*batch.inputs())
     finally:
         for hook in hooks:

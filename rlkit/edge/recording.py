@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.edge.body import Body
 from rlkit.environments import Environment, describe, for_evaluation, make_envs
 from rlkit.evaluation import check_spaces
 from rlkit.seeds import integer_seed
@@ -39,7 +40,7 @@ class Recording:
         kept = tuple(part[which] for part in self.state)
         return Recording(self.observations[which], kept, self.environment)
 
-    def batches(self, size: int) -> Iterator[Recording]:
+    def batches(self, size: int = 256) -> Iterator[Recording]:
         """All of them in their order, `size` at a time."""
         return (self[start : start + size] for start in range(0, len(self), size))
 
@@ -112,3 +113,10 @@ def record(
     order = random.permutation(sum(map(len, seen)))[:count]
     parts = tuple(np.concatenate(part)[order] for part in zip(*states, strict=True))
     return Recording(np.concatenate(seen)[order], parts, describe(environment))
+
+
+def outputs_of(body: Body, recording: Recording) -> list[Tensor]:
+    """Scores, and the parts of the next state, of all recorded observations: (count, any) each."""
+    with torch.no_grad():
+        parts = [body(*batch.inputs()) for batch in recording.batches()]
+    return [torch.cat(part) for part in zip(*parts, strict=True)]

@@ -59,8 +59,12 @@ class EdgePolicy:
     @property
     def action_range(self) -> Array:
         """Width (components) of each component of a continuous action."""
-        low, high = (np.asarray(self._action[end], float) for end in ("low", "high"))
+        low, high = self._bounds
         return high - low
+
+    @property
+    def _bounds(self) -> tuple[Array, Array]:
+        return np.asarray(self._action["low"], float), np.asarray(self._action["high"], float)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process, or copied, it is read from its file again."""
@@ -123,9 +127,9 @@ class EdgePolicy:
     def actions(self, scores: NDArray[np.float32]) -> Array:
         """The best actions (batch, ...) by their scores (batch, outputs)."""
         space = self._action
-        if space["type"] == "Discrete":
+        if not self.continuous:
             return scores.argmax(1) + space["start"]
-        low, high = (np.asarray(space[end], float) for end in ("low", "high"))
+        low, high = self._bounds
         within = np.clip(scores.reshape(-1, *space["shape"]), low, high)
         return within.astype(space["dtype"])
 
