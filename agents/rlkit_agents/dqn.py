@@ -13,6 +13,7 @@ batches; a dueling network shares its dense layer between the streams.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -312,7 +313,7 @@ class DQN:
         Returns scalars for the last of them, or nothing. Raises NonFiniteGradientError, before
         the weights change, when the loss or a gradient is not finite.
         """
-        metrics: dict[str, Tensor | float] = {}
+        describe: Callable[[], dict[str, Tensor | float]] = dict
         ahead, self._ahead = self._ahead, None
         while self._is_due():
             self._samples_due -= self.config.batch_size
@@ -323,8 +324,8 @@ class DQN:
             drawn, outputs = ahead or self._begin(self.updates)
             transitions = drawn.result()
             ahead = self._look_ahead() if self._is_due() else None
-            metrics = self._learn(transitions, outputs)
-        return metrics
+            describe = self._learn(transitions, outputs)
+        return describe()
 
     def _is_due(self) -> bool:
         batch_size = self.config.batch_size
@@ -383,10 +384,14 @@ class DQN:
 
     def _learn(
         self, transitions: _Transitions, outputs: Future[_Outputs]
-    ) -> dict[str, Tensor | float]:
-        """Take a gradient step, given the transitions and what a target is made of."""
+    ) -> Callable[[], dict[str, Tensor | float]]:
+        """Take a gradient step, given the transitions and what a target is made of.
+
+        Returns what works out the scalars that describe it, which takes longer than none at all.
+        """
         config = self.config
-        loss, errors, q_values = self._loss(transitions, outputs)
+        q_tm1 = self.policy(transitions.observations)
+        loss, errors = self._loss(transitions, q_tm1, outputs)
         weights = torch.from_numpy(transitions.batch.weights).to(self.device)
         objective = (weights * loss).mean()
         learning_rate = config.learning_rate_at(self.steps)
@@ -408,25 +413,30 @@ class DQN:
             self.target.load_state_dict(self.policy.state_dict())
         if config.priority_exponent > 0:
             self.replay.update_priorities(transitions.batch.indices, errors.cpu().numpy())
-        return {
-            "loss": objective,
-            "td_error": errors.mean(),
-            "q_mean": q_values.mean(),
-            "q_max": q_values.max(),
-            "gradient_norm": gradient_norm,
-            "epsilon": self.epsilon,
-            "learning_rate": learning_rate,
-            "replay_size": float(len(self.replay)),
-            "updates": float(self.updates),
-        }
+        outputs_tm1 = q_tm1.detach()
+
+        def describe() -> dict[str, Tensor | float]:
+            q_values = config.head.q_values(outputs_tm1).gather(1, transitions.a_tm1.unsqueeze(1))
+            return {
+                "loss": objective,
+                "td_error": errors.mean(),
+                "q_mean": q_values.mean(),
+                "q_max": q_values.max(),
+                "gradient_norm": gradient_norm,
+                "epsilon": self.epsilon,
+                "learning_rate": learning_rate,
+                "replay_size": float(len(self.replay)),
+                "updates": float(self.updates),
+            }
+
+        return describe
 
     def _loss(
-        self, transitions: _Transitions, outputs: Future[_Outputs]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses, priorities and values of the actions taken, each (batch,)."""
+        self, transitions: _Transitions, q_tm1: Tensor, outputs: Future[_Outputs]
+    ) -> tuple[Tensor, Tensor]:
+        """Losses and priorities, each (batch,), of the network's outputs `q_tm1`."""
         config = self.config
         a_tm1, r_t, discount_t = transitions.a_tm1, transitions.r_t, transitions.discount_t
-        q_tm1 = self.policy(transitions.observations)
         q_t_value, extra = outputs.result()
         if config.munchausen:
             scalar = config.head.kind == "expected"
@@ -446,9 +456,7 @@ class DQN:
             )
         else:
             result = q_learning_loss(config.head, q_tm1, a_tm1, r_t, discount_t, q_t_value, extra)
-        with torch.no_grad():
-            values = config.head.q_values(q_tm1).gather(1, a_tm1.unsqueeze(1)).squeeze(1)
-        return result.loss, result.priority, values
+        return result.loss, result.priority
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the replay's rows, as nested plain data, arrays and tensors.
