@@ -1,0 +1,1 @@
+"""Autoencoders: compress what an agent sees, and tell what is outside the norm."""

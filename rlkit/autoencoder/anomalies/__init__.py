@@ -1,0 +1,1 @@
+"""Anomalies in multivariate series: detectors behind one interface, alarms, and honest metrics."""
