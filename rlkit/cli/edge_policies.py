@@ -12,8 +12,8 @@ from rlkit.cli.evaluate import load
 from rlkit.cli.mistakes import Mistake, blaming_user
 
 if TYPE_CHECKING:
-    from rlkit.edge.recording import Recording
     from rlkit.policies import LoadedPolicy
+    from rlkit.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def load_for_deployment(options: PolicyOptions) -> LoadedPolicy:
 def record_for(loaded: LoadedPolicy, observations: int, seed: int) -> Recording:
     """That many observations of the policy at play, with the states that its body takes."""
     from rlkit.edge.body import body_of
-    from rlkit.edge.recording import record
+    from rlkit.recording import record
 
     if observations < 1:
         raise Mistake(f"--observations must be at least 1, got {observations}")

@@ -18,9 +18,9 @@ import torch
 from rich.table import Table
 
 from rlkit.edge.latency import take_turns
-from rlkit.edge.recording import Recording
 from rlkit.edge.runtime import EdgePolicy
 from rlkit.policies import LoadedPolicy
+from rlkit.recording import Recording
 from rlkit.run_folder import machine
 from rlkit.torch_threads import one_thread
 from rlkit_agents.memory import State

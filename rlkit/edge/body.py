@@ -14,6 +14,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from rlkit.recording import Recording
 from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.heads import QHead, categorical_values
 from rlkit_agents.losses import signed_parabolic
@@ -281,3 +282,10 @@ def _cell(memory: Memory | None) -> LSTMCell | GRUCell | None:
         for which in ("ih", "hh")
     )
     return (LSTMCell if memory.kind == "lstm" else GRUCell)(memory.size, input, hidden)
+
+
+def outputs_of(body: Body, recording: Recording) -> list[Tensor]:
+    """Scores, and the parts of the next state, of all recorded observations: (count, any) each."""
+    with torch.no_grad():
+        parts = [body(*batch.inputs()) for batch in recording.batches()]
+    return [torch.cat(part) for part in zip(*parts, strict=True)]

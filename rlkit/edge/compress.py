@@ -25,12 +25,12 @@ from rlkit.edge.judge import Fidelity, Judge
 from rlkit.edge.latency import Latency, take_turns
 from rlkit.edge.policy import open_deployed
 from rlkit.edge.quantize import QuantizeConfig
-from rlkit.edge.recording import Recording, record
 from rlkit.edge.runtime import EdgePolicy
 from rlkit.edge.shrink import shrink, shrinkable
 from rlkit.environments import for_evaluation
 from rlkit.evaluation import Evaluation, evaluate
 from rlkit.policies import LoadedPolicy
+from rlkit.recording import Recording, record
 from rlkit_agents.policy import Policy
 
 _CALIBRATION = 2_000

@@ -18,10 +18,10 @@ from rlkit.edge.onnx_file import (
     write_onnx_file,
 )
 from rlkit.edge.quantize import QuantizeConfig, quantize
-from rlkit.edge.recording import Recording
 from rlkit.environments import Environment, describe, environment_id, preprocessing
 from rlkit.policies import LoadedPolicy
 from rlkit.policy_file import space_to_json
+from rlkit.recording import Recording
 from rlkit.whole_files import whole_file
 from rlkit_agents.pick_policy import PickPolicy
 

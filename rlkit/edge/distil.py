@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlkit.edge.body import Body
+from rlkit.edge.body import Body, outputs_of
 from rlkit.edge.compress_config import Method
 from rlkit.edge.prune import Masks, apply_masks, check_masks, choose_masks, zero_masked
-from rlkit.edge.recording import Recording, outputs_of
+from rlkit.recording import Recording
 
 
 @dataclass(frozen=True)

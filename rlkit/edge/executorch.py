@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from rlkit.edge.body import Body, ExportError
 from rlkit.edge.export import BYTE_SCALE, quiet
-from rlkit.edge.recording import Recording
 from rlkit.reasons import reason_of
+from rlkit.recording import Recording
 
 
 class _FromBytes(nn.Module):

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.edge.body import Body
-from rlkit.edge.recording import Recording, outputs_of
+from rlkit.edge.body import Body, outputs_of
 from rlkit.edge.runtime import EdgePolicy
+from rlkit.recording import Recording
 
 
 @dataclass(frozen=True)

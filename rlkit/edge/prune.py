@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from rlkit.edge.body import Body
 from rlkit.edge.compress_config import Method
-from rlkit.edge.recording import Recording
+from rlkit.recording import Recording
 
 Masks = dict[str, Tensor]
 """By a layer's dotted name, bool of its weight's shape: True where a weight is kept."""

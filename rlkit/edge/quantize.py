@@ -28,7 +28,7 @@ from rlkit.edge.body import ExportError
 from rlkit.edge.export import BYTE_SCALE, copied, declare_bytes, quiet, reading_bytes
 from rlkit.edge.onnx_file import OBSERVATIONS, state_names
 from rlkit.edge.onnx_runtime import onnx_runtime
-from rlkit.edge.recording import Recording
+from rlkit.recording import Recording
 
 if TYPE_CHECKING:
     import onnx

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rlkit.edge.body import Body, ColoursToChannels, ExportError
 from rlkit.edge.prune import mean_squares
-from rlkit.edge.recording import Recording
+from rlkit.recording import Recording
 from rlkit_agents.networks import ACTIVATIONS
 
 _PASSING = (nn.Linear, *ACTIVATIONS.values(), nn.MaxPool2d, nn.AvgPool2d, nn.Flatten)

@@ -20,12 +20,12 @@ from rlkit.edge.export import body_to_onnx
 from rlkit.edge.onnx_file import OnnxFileError, write_onnx_file
 from rlkit.edge.prune import apply_masks, choose_masks
 from rlkit.edge.quantize import QuantizeConfig, quantize, quantize_weights, to_bytes
-from rlkit.edge.recording import Recording
 from rlkit.edge.runtime import EdgePolicy
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.evaluation import evaluate
 from rlkit.outlook import outlook_of
 from rlkit.policies import LoadedPolicy, load_policy
+from rlkit.recording import Recording
 from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import Policy

@@ -24,7 +24,7 @@ from rlkit.edge.distil import (
     score_scale,
 )
 from rlkit.edge.prune import apply_masks, choose_masks, masks_of, prunable, sparsity_of
-from rlkit.edge.recording import Recording
+from rlkit.recording import Recording
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 

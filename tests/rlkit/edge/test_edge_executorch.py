@@ -11,9 +11,9 @@ import torch
 from rlkit.cli.main import main
 from rlkit.edge.body import Body, ExportError, body_of
 from rlkit.edge.executorch import body_to_executorch
-from rlkit.edge.recording import Recording
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.policies import save_policy
+from rlkit.recording import Recording
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 

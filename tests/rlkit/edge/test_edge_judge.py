@@ -11,7 +11,7 @@ from torch import nn
 from rlkit.edge.body import Body
 from rlkit.edge.judge import Judge
 from rlkit.edge.latency import take_turns
-from rlkit.edge.recording import Recording
+from rlkit.recording import Recording
 
 SEEN = Recording(np.eye(4, dtype=np.float32), (), {"id": "hand"})
 

@@ -22,7 +22,7 @@ from rlkit.edge.prune import (
     prunable,
     sparsity_of,
 )
-from rlkit.edge.recording import Recording
+from rlkit.recording import Recording
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.q_policy import HeadConfig, QPolicy

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from rlkit.edge.body import Body, ExportError, body_of
-from rlkit.edge.recording import Recording
 from rlkit.edge.shrink import shrink, shrinkable
+from rlkit.recording import Recording
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.q_policy import HeadConfig, QPolicy

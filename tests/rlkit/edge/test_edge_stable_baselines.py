@@ -10,10 +10,10 @@ import torch
 
 from rlkit.edge.body import ExportError, body_of
 from rlkit.edge.deploy import deploy
-from rlkit.edge.recording import Recording
 from rlkit.edge.runtime import EdgePolicy
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.policies import LoadedPolicy
+from rlkit.recording import Recording
 from rlkit.sb3.policy import StableBaselinesPolicy, build
 
 VECTORS = gym.spaces.Box(-np.inf, np.inf, (6,), np.float32)

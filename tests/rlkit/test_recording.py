@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.edge.recording import Recording, record
 from rlkit.environments import GymnasiumEnvironment
 from rlkit.evaluation import SpaceMismatchError
+from rlkit.recording import Recording, record
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import Policy

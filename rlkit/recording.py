@@ -1,4 +1,7 @@
-"""What a policy sees while it plays: for calibration, fine-tuning and judging of its copies."""
+"""What is seen while a policy plays, or random actions: for models that learn from observations.
+
+Copies of a policy are calibrated and judged on it, autoencoders and the like learn from it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.edge.body import Body
 from rlkit.environments import Environment, describe, for_evaluation, make_envs
 from rlkit.evaluation import check_spaces
 from rlkit.seeds import integer_seed
@@ -52,7 +54,7 @@ class Recording:
 
 
 def record(
-    policy: Policy,
+    policy: Policy | None,
     environment: Environment,
     count: int,
     *,
@@ -61,62 +63,86 @@ def record(
     num_envs: int = 16,
     every: int = 4,
     state_parts: int | None = None,
+    seen_as: Environment | None = None,
 ) -> Recording:
     """Let `policy` play under the protocol of evaluations, and keep every n-th observation.
 
-    epsilon: share of random actions, so that what it rarely sees is there as well. every: steps
-    between two observations that are kept of an environment, as neighbours are alike. state_parts:
-    how many of the recurrent state's parts are kept, the first ones; None keeps all.
-    Raises ValueError for a count below 1, SpaceMismatchError where the policy does not fit.
+    policy: None plays at random. epsilon: share of random actions, so that what it rarely sees is
+    there as well. every: steps between two observations that are kept of an environment, as
+    neighbours are alike. state_parts: how many of the recurrent state's parts are kept, the first
+    ones; None keeps all. seen_as: the same world with other observations, such as frames of another
+    size, which are kept instead: it is played beside, by the same actions from the same seed.
+    Raises ValueError for a count below 1 and for worlds that do not go alike, SpaceMismatchError
+    where the policy does not fit.
     """
     if count < 1:
         raise ValueError(f"a recording needs at least one observation, got {count}")
     environment = for_evaluation(environment)
     envs = make_envs(environment, num_envs)
+    beside = None if seen_as is None else make_envs(for_evaluation(seen_as), num_envs)
     # Streams of their own: drawn alike, the actions at low draws would all be of low numbers.
     exploration, actions_drawn = np.random.SeedSequence(seed).spawn(2)
     random = np.random.default_rng(exploration)
     seen: list[NDArray[Any]] = []
     states: list[tuple[NDArray[np.float32], ...]] = []
-    was_training = policy.training
+    was_training = policy is not None and policy.training
     try:
-        check_spaces(policy, envs.single_observation_space, envs.single_action_space)
-        policy.eval()
+        if policy is not None:
+            check_spaces(policy, envs.single_observation_space, envs.single_action_space)
+            policy.eval()
         envs.action_space.seed(integer_seed(actions_drawn))
         observations, _ = envs.reset(seed=seed)
+        kept = observations if beside is None else beside.reset(seed=seed)[0]
         state: State = None
         ended = np.zeros(num_envs, bool)
         step = 0
         while sum(map(len, seen)) < count:
             before = state
-            with torch.inference_mode():
-                tensor = torch.from_numpy(np.ascontiguousarray(observations)).to(policy.device)
-                actions, state = policy.act(tensor, state)
+            chosen, state = _decide(policy, observations, state)
             if step % every == 0 and not ended.all():
                 if before is None and state is not None:
                     before = tuple(torch.zeros_like(part) for part in state)
-                seen.append(observations[~ended].copy())
+                seen.append(kept[~ended].copy())
                 states.append(
                     tuple(part.cpu().numpy()[~ended] for part in (before or ())[:state_parts])
                 )
-            if ended.any():
+            if policy is not None and ended.any():
                 state = policy.forget(state, torch.from_numpy(ended).to(policy.device))
-            chosen = actions.cpu().numpy().copy()
             explores = random.random(num_envs) < epsilon
-            chosen[explores] = envs.action_space.sample()[explores]
-            observations, _, terminated, truncated, _ = envs.step(chosen)
+            drawn = envs.action_space.sample()
+            chosen = drawn if chosen is None else np.where(_as_mask(explores, drawn), drawn, chosen)
+            observations, rewards, terminated, truncated, _ = envs.step(chosen)
             ended = terminated | truncated
+            kept = observations
+            if beside is not None:
+                kept, others, *ends, _ = beside.step(chosen)
+                if not np.array_equal(rewards, others) or (ends[0] | ends[1] != ended).any():
+                    raise ValueError("what is seen and what is played do not go alike")
             step += 1
     finally:
-        policy.train(was_training)
+        if policy is not None:
+            policy.train(was_training)
         envs.close()
+        if beside is not None:
+            beside.close()
     order = random.permutation(sum(map(len, seen)))[:count]
     parts = tuple(np.concatenate(part)[order] for part in zip(*states, strict=True))
-    return Recording(np.concatenate(seen)[order], parts, describe(environment))
+    played = environment if seen_as is None else for_evaluation(seen_as)
+    return Recording(np.concatenate(seen)[order], parts, describe(played))
 
 
-def outputs_of(body: Body, recording: Recording) -> list[Tensor]:
-    """Scores, and the parts of the next state, of all recorded observations: (count, any) each."""
-    with torch.no_grad():
-        parts = [body(*batch.inputs()) for batch in recording.batches()]
-    return [torch.cat(part) for part in zip(*parts, strict=True)]
+def _decide(
+    policy: Policy | None, observations: NDArray[Any], state: State
+) -> tuple[NDArray[Any] | None, State]:
+    """What the policy does, and its next state; nothing without one."""
+    if policy is None:
+        return None, None
+    with torch.inference_mode():
+        tensor = torch.from_numpy(np.ascontiguousarray(observations)).to(policy.device)
+        actions, state = policy.act(tensor, state)
+    return actions.cpu().numpy(), state
+
+
+def _as_mask(which: NDArray[np.bool_], actions: NDArray[Any]) -> NDArray[np.bool_]:
+    """(num_envs,) with as many axes as `actions` (num_envs, ...)."""
+    return which.reshape(-1, *(1,) * (actions.ndim - 1))

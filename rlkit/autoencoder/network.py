@@ -1,0 +1,176 @@
+"""Encoder, decoder and what lies between input and network: one module that learns as a whole."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlkit.autoencoder import losses
+from rlkit.autoencoder.bodies import make_decoder, make_encoder
+from rlkit.autoencoder.configuration import AutoencoderConfig
+from rlkit_agents.precision import Precision, autocast
+
+
+class AutoencoderNetwork(nn.Module):
+    """Codes observations of `space`, and decodes them.
+
+    Bytes are scaled to [0, 1]. Other numbers are standardised with `mean` and `scale`, one for
+    each feature of a flat observation, one for each channel of a picture; `learn_scaling` sets
+    them. `least` and `most` (latents,) bound the codes that bytes can tell.
+    Raises ValueError for a space that is no Box, one without a number, a torso that does not fit
+    it, and cross-entropy of numbers that are no bytes.
+    """
+
+    def __init__(self, space: gym.Space, config: AutoencoderConfig) -> None:
+        super().__init__()
+        if not isinstance(space, gym.spaces.Box) or not space.shape:
+            raise ValueError(f"autoencoders take observations in a Box with axes, not {space}")
+        self.space = space
+        self.config = config
+        self.takes_bytes = space.dtype == np.uint8
+        if config.reconstruction == "cross_entropy" and not self.takes_bytes:
+            raise ValueError(f"cross_entropy needs bytes, not observations of {space.dtype}")
+        variational = config.kind == "variational"
+        network = config.network(space)
+        outputs = config.latents * (2 if variational else 1)
+        # The mean and the variance of a mirrored code have to be mirrored each by itself.
+        if variational and config.mirrored:
+            raise ValueError("a variational autoencoder cannot be mirrored")
+        self.encoder = make_encoder(
+            space, outputs, network, config.code_activation, mirrored=config.mirrored
+        )
+        self.decoder = make_decoder(space, config.latents, network)
+        shape = space.shape if network.torso == "mlp" else (space.shape[0], 1, 1)
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
+        self.least: Tensor
+        self.most: Tensor
+        self.register_buffer("least", torch.zeros(config.latents))
+        self.register_buffer("most", torch.ones(config.latents))
+
+    @torch.no_grad()
+    def learn_scaling(self, observations: Tensor) -> None:
+        """Standardise as `observations` (count, *shape) need it; those of bytes need nothing.
+
+        What never changes is only centred: any departure from it counts in its own unit.
+        """
+        if self.takes_bytes:
+            return
+        others = [0] if self.mean.shape == self.space.shape else [0, 2, 3]
+        deviation, mean = torch.std_mean(observations.float(), others, correction=0, keepdim=True)
+        self.mean.copy_(mean[0])
+        constant = deviation <= 1e-6 * mean.abs().clamp(min=1.0)
+        self.scale.copy_(torch.where(constant, torch.ones_like(deviation), deviation)[0])
+
+    def scaled(self, observations: Tensor) -> Tensor:
+        """What is reconstructed, float32: bytes in [0, 1], other numbers standardised."""
+        if self.takes_bytes:
+            return observations.float() * (1 / 255)
+        return (observations.float() - self.mean) / self.scale
+
+    def unscaled(self, decoded: Tensor) -> Tensor:
+        """Observations as floats, from what the decoder gives."""
+        if self.config.reconstruction == "cross_entropy":
+            decoded = torch.sigmoid(decoded)
+        return decoded * 255.0 if self.takes_bytes else decoded * self.scale + self.mean
+
+    def encode(self, observations: Tensor, precision: Precision = "float32") -> Tensor:
+        """Codes (batch, latents) float32 of observations (batch, *shape) as they come."""
+        with autocast(precision, observations.device):
+            # Convolutions scale bytes through their weights; what is flat is scaled by the torso.
+            inputs = observations if self.takes_bytes else self.scaled(observations)
+            return self._code(self.encoder(inputs))
+
+    def to_bytes(self, codes: Tensor) -> Tensor:
+        """Codes (batch, latents) in 256 steps from `least` to `most`, uint8; beyond is cut off.
+
+        A number that never changed stays at step 0.
+        """
+        width = (self.most - self.least).clamp(min=torch.finfo(codes.dtype).tiny)
+        return ((codes - self.least) * (255.0 / width)).round().clamp(0, 255).to(torch.uint8)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(batch, latents) -> (batch, *shape): scaled observations, or logits of them."""
+        return self.decoder(codes)
+
+    def _code(self, outputs: Tensor) -> Tensor:
+        return outputs[:, : self.config.latents]
+
+    def loss(self, observations: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What learning minimises, a scalar: reconstruction error and the penalty of its kind.
+
+        generator: of the noise of a denoising or variational one; None uses PyTorch's.
+        """
+        config = self.config
+        target = self.scaled(observations)
+        inputs = target
+        if config.kind == "denoising":
+            inputs = self._spoilt(target, generator)
+        elif config.kind == "contractive":
+            inputs = target.detach()
+        outputs = self.encoder(inputs)
+        if config.kind == "variational":
+            return -self._evidence(outputs, target, generator).mean()
+        objective = self._errors(self.decode(self._code(outputs)), target).mean()
+        if config.kind == "sparse":
+            penalty = losses.activation_divergence(outputs, config.target_activation)
+            objective = objective + config.penalty * penalty
+        elif config.kind == "contractive":
+            norms = losses.jacobian_norm(self.encoder, inputs)
+            objective = objective + config.penalty * norms.mean()
+        return objective
+
+    @torch.no_grad()
+    def errors(self, observations: Tensor) -> Tensor:
+        """(batch,): how badly each is reconstructed, the penalties of its kind left out.
+
+        Of a variational one, the evidence lower bound with the code's mean, negated, for each
+        number of the observation, in nats.
+        """
+        target = self.scaled(observations)
+        outputs = self.encoder(target)
+        if self.config.kind == "variational":
+            return -self._evidence(outputs, target, None, draw=False)
+        return self._errors(self.decode(self._code(outputs)), target)
+
+    def _errors(self, decoded: Tensor, target: Tensor) -> Tensor:
+        if self.config.reconstruction == "cross_entropy":
+            return losses.cross_entropy(decoded, target)
+        return losses.squared_error(decoded, target)
+
+    def _evidence(
+        self,
+        outputs: Tensor,
+        target: Tensor,
+        generator: torch.Generator | None,
+        *,
+        draw: bool = True,
+    ) -> Tensor:
+        """(batch,) lower bound of the log-likelihood, for each number of the observation."""
+        config = self.config
+        mean, log_variance = outputs.chunk(2, 1)
+        codes = mean
+        if draw:
+            noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+            codes = mean + (0.5 * log_variance).exp() * noise
+        decoded = self.decode(codes)
+        size = target[0].numel()
+        if config.reconstruction == "cross_entropy":
+            likelihood = -losses.cross_entropy(decoded, target)
+        else:
+            variance = config.decoder_variance
+            likelihood = losses.gaussian_log_likelihood(decoded, target, variance) / size
+        return likelihood - config.penalty * losses.gaussian_divergence(mean, log_variance) / size
+
+    def _spoilt(self, target: Tensor, generator: torch.Generator | None) -> Tensor:
+        config, device = self.config, target.device
+        kept = torch.rand(target.shape, generator=generator, device=device) >= config.masked
+        spoilt = target * kept
+        if config.noise:
+            noise = torch.randn(target.shape, generator=generator, device=device)
+            spoilt = spoilt + config.noise * noise
+        return spoilt
