@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit_envs.data_center.design import DataCenterDesign
-from rlkit_envs.data_center.faults import Fault, check_faults
-from rlkit_envs.data_center.sensors import plant_sensors
+from rlkit_envs.data_center.faults import Fault
 from rlkit_envs.data_center.weather import STEPS_PER_DAY
 
 SEVERITIES = ("mild", "medium", "severe")
@@ -27,7 +25,7 @@ SEVERITIES = ("mild", "medium", "severe")
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "fan_bearing": "worn bearings of a fan: more power, at last less air",
-        "stuck_valve": "a valve or damper that stays where it is, whatever it is told",
+        "stuck_valve": "the coils' valve, which stays where it is, whatever is asked of it",
         "sensor_error": "a thermometer that drifts or is biased, and misleads what goes by it",
         "fouling": "dirt on coil or condenser: less heat for the same difference",
         "refrigerant_leak": "a chiller that loses its charge: less capacity, more power",
@@ -47,20 +45,19 @@ class FaultyPart:
     fault: str
     """A name in `rlkit_envs.data_center.faults.KINDS`."""
     mild: Range
-    """Least and most strength: the simulator's severity, which lies within 0 to 1."""
+    """Least and most strength: the simulator's severity, or a position; within 0 to 1."""
     medium: Range
     """The same of medium faults."""
     severe: Range
     """The same of severe faults."""
     sensor: str | None = None
     """That errs, to either side."""
-    usual_position: float | None = None
-    """Where a valve or damper usually stands; it sticks as far from there, to either side, as the
-    strength says."""
+    is_position: bool = False
+    """Whether strengths are where a valve sticks, 0 (shut) to 1."""
     grows: bool = False
     """Whether it grows from nothing; else it is there at once. Drifts grow by themselves."""
-    of_chiller: bool = False
-    """Whether nothing shows while the chiller rests."""
+    warm_weather: bool = False
+    """Whether next to nothing shows in the cold, when chiller and tower rest."""
 
     @property
     def label(self) -> str:
@@ -74,33 +71,37 @@ class FaultyPart:
         return {"mild": self.mild, "medium": self.medium, "severe": self.severe}[severity]
 
 
-_DRIFT: dict[str, Any] = {"mild": (0.2, 0.3), "medium": (0.4, 0.6), "severe": (0.9, 1.0)}
+_DRIFT: dict[str, Any] = {"mild": (0.15, 0.25), "medium": (0.4, 0.6), "severe": (0.9, 1.0)}
 _BIAS: dict[str, Any] = {"mild": (0.2, 0.3), "medium": (0.4, 0.6), "severe": (0.9, 1.0)}
+_WEAR: dict[str, Any] = {"mild": (0.45, 0.55), "medium": (0.65, 0.75), "severe": (0.9, 1.0)}
 
+# What the strengths come to, by the simulator's physics:
+#   wear        2 to 3, 5 to 7 and 11 to 15 % more power, the severe with 20 to 30 % less air
+#   valve       it usually stands at 0.6: a little too open, wide open, too closed for most loads
+#   drift       0.08 to 0.13, 0.2 to 0.3 and 0.45 to 0.5 K a day
+#   bias        0.4 to 0.6, 0.8 to 1.2 and 1.8 to 2 K
+#   coil        9 to 14, 18 to 23 and 34 to 41 % less conductance
+#   condenser   as if its water were 1.6 to 2, 2.6 to 3 and 3.6 to 4 K warmer
+#   refrigerant 2 to 4, 8 to 11 and 20 to 25 % more power for the same cooling
 FAULTY_PARTS = (
+    FaultyPart("fan_bearing", "air_handler_fan", **_WEAR, grows=True),
+    FaultyPart("fan_bearing", "tower_fan", **_WEAR, grows=True, warm_weather=True),
     FaultyPart(
-        "fan_bearing", "air_handler_fan", (0.45, 0.55), (0.65, 0.75), (0.9, 1.0), grows=True
-    ),
-    FaultyPart("fan_bearing", "tower_fan", (0.45, 0.55), (0.65, 0.75), (0.9, 1.0), grows=True),
-    FaultyPart(
-        "stuck_valve", "stuck_valve", (0.0, 0.05), (0.1, 0.2), (0.3, 0.4), usual_position=0.6
-    ),
-    FaultyPart(
-        "stuck_valve", "stuck_damper", (0.0, 0.05), (0.1, 0.2), (0.3, 0.4), usual_position=0.5
+        "stuck_valve", "stuck_valve", (0.75, 0.8), (0.95, 1.0), (0.35, 0.45), is_position=True
     ),
     FaultyPart("sensor_error", "sensor_drift", **_DRIFT, sensor="supply_air_degc"),
     FaultyPart("sensor_error", "sensor_bias", **_BIAS, sensor="chilled_water_degc"),
     FaultyPart("sensor_error", "sensor_drift", **_DRIFT, sensor="condenser_water_degc"),
     FaultyPart("sensor_error", "sensor_bias", **_BIAS, sensor="hottest_inlet_degc"),
-    FaultyPart("fouling", "coil_fouling", (0.2, 0.3), (0.45, 0.6), (0.9, 1.0), grows=True),
+    FaultyPart("fouling", "coil_fouling", (0.2, 0.3), (0.4, 0.5), (0.75, 0.9), grows=True),
     FaultyPart(
         "fouling",
         "condenser_fouling",
-        (0.2, 0.3),
-        (0.45, 0.6),
+        (0.4, 0.5),
+        (0.65, 0.75),
         (0.9, 1.0),
         grows=True,
-        of_chiller=True,
+        warm_weather=True,
     ),
     FaultyPart(
         "refrigerant_leak",
@@ -109,7 +110,7 @@ FAULTY_PARTS = (
         (0.55, 0.65),
         (0.9, 1.0),
         grows=True,
-        of_chiller=True,
+        warm_weather=True,
     ),
 )
 
@@ -123,64 +124,39 @@ class FaultInstance:
     severity: str
     """A word in `SEVERITIES`."""
     strength: float
-    """The simulator's severity, below 0 for a sensor that reads too low; 1 of what is stuck."""
-    position: float
-    """Where it is stuck, 0 to 1; 0.5, without meaning, of other parts."""
+    """The simulator's severity, below 0 for a sensor that reads too low; or where it sticks."""
     start: int
     """First step of five minutes, from the beginning of the series."""
     stop: int
     """Step in which it is repaired."""
 
 
-def parts_of(design: DataCenterDesign) -> tuple[FaultyPart, ...]:
-    """Those of `FAULTY_PARTS` that a site has."""
-    sensors = [sensor.name for sensor in plant_sensors(design)]
-    found: list[FaultyPart] = []
-    for part in FAULTY_PARTS:
-        try:
-            check_faults([Fault(part.fault, sensor=part.sensor)], design, sensors)
-        except ValueError:
-            continue
-        found.append(part)
-    return tuple(found)
-
-
-def simulated(parts: Sequence[FaultyPart], growth_days: float) -> tuple[Fault, ...]:
-    """The parts as the simulator takes them; those that grow do so evenly in `growth_days`."""
+def simulated(growth_days: float) -> tuple[Fault, ...]:
+    """`FAULTY_PARTS` as the simulator takes them; those that grow do so evenly in `growth_days`."""
     return tuple(
         Fault(part.fault, sensor=part.sensor, growth_days=growth_days if part.grows else 0.0)
-        for part in parts
+        for part in FAULTY_PARTS
     )
 
 
 def draw_instances(
-    parts: Sequence[FaultyPart],
-    of_each: int,
-    onset_days: Range,
-    duration_days: Range,
-    generator: np.random.Generator,
+    of_each: int, onset_days: Range, duration_days: Range, generator: np.random.Generator
 ) -> list[FaultInstance]:
     """`of_each` instances of each kind and severity, whose parts take turns; onsets and durations
     are drawn evenly from these ranges."""
     instances: list[FaultInstance] = []
     for kind in KINDS:
-        candidates = [part for part in parts if part.kind == kind]
-        for severity in SEVERITIES if candidates else ():
+        parts = [part for part in FAULTY_PARTS if part.kind == kind]
+        for severity in SEVERITIES:
             for number in range(of_each):
-                part = candidates[number % len(candidates)]
+                part = parts[number % len(parts)]
                 strength = float(generator.uniform(*part.strengths(severity)))
                 side = float(generator.choice((-1.0, 1.0)))
+                if part.sensor is not None:
+                    strength *= side
                 start = round(float(generator.uniform(*onset_days)) * STEPS_PER_DAY)
                 steps = math.ceil(float(generator.uniform(*duration_days)) * STEPS_PER_DAY)
-                position = 0.5
-                if part.usual_position is not None:
-                    position = min(max(part.usual_position + side * strength, 0.0), 1.0)
-                    strength = 1.0
-                elif part.sensor is not None:
-                    strength *= side
-                instances.append(
-                    FaultInstance(part, severity, strength, position, start, start + steps)
-                )
+                instances.append(FaultInstance(part, severity, strength, start, start + steps))
     return instances
 
 
@@ -189,17 +165,16 @@ def place_instances(
     warmth: NDArray[np.float64],
     generator: np.random.Generator,
 ) -> list[FaultInstance]:
-    """The instances in the order of the series that they happen in, at random; but those of the
-    chiller happen in the warmest, as nothing shows while it rests.
+    """The instances in the order of the series that they happen in, at random; but those that show
+    in warm weather only happen in the warmest.
 
     warmth: (instances,), outdoor wet bulb of each series.
     """
-    coldest_first = np.argsort(warmth, kind="stable")
-    chiller = [instance for instance in instances if instance.part.of_chiller]
-    others = [instance for instance in instances if not instance.part.of_chiller]
-    placed: dict[int, FaultInstance] = {}
-    split = len(others)
-    for group, places in ((others, coldest_first[:split]), (chiller, coldest_first[split:])):
-        for place, chosen in zip(places.tolist(), generator.permutation(len(group)), strict=True):
-            placed[place] = group[chosen]
-    return [placed[place] for place in range(len(instances))]
+    coldest_first = np.argsort(warmth, kind="stable").tolist()
+    groups = [
+        [instance for instance in instances if instance.part.warm_weather is warm]
+        for warm in (False, True)
+    ]
+    shuffled = [group[which] for group in groups for which in generator.permutation(len(group))]
+    placed = dict(zip(coldest_first, shuffled, strict=True))
+    return [placed[series] for series in range(len(instances))]

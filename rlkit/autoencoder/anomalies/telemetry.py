@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.autoencoder.anomalies.plant_faults import (
+    FAULTY_PARTS,
     FaultInstance,
-    FaultyPart,
     draw_instances,
-    parts_of,
     place_instances,
     simulated,
 )
@@ -101,7 +100,7 @@ class _Plan:
     days: float
     climates: tuple[str, ...]
     policies: tuple[str, ...]
-    parts: tuple[FaultyPart, ...] = field(default=())
+    broken: bool = False
 
     @property
     def steps(self) -> int:
@@ -115,17 +114,15 @@ def record_telemetry(
     """Run the plant and record it, all series of a role at once.
 
     Values are readings in their units, rounded to float32, so that a file gives back the same. Each
-    series' `context` names its role, site, climate, weather, load, policy and first day of the
+    series' `context` names its role, climate, weather seed, load, policy and first day of the
     year, and in the test set the broken part and the strength of its fault.
     """
     config = config or TelemetryConfig()
-    parts = parts_of(config.environment().design())
-    kinds = len({part.kind for part in parts})
     home, usual = (config.climate,), config.policies
     plans = (
         _Plan("normal", config.normal, config.days, home, usual),
         _Plan("held_out", config.held_out, config.days, home, usual),
-        _Plan("test", 3 * kinds * config.faults_of_each, config.test_days, home, usual, parts),
+        _Plan("test", config.faults, config.test_days, home, usual, broken=config.with_faults),
         _Plan("unseen_weather", config.unseen_weather, config.days, config.unseen_climates, usual),
         _Plan("changed_policy", config.changed_policy, config.days, home, config.changed_policies),
     )
@@ -161,7 +158,7 @@ def _record(
         _, info = envs.reset(seed=generator.integers(2**31, size=plan.rows))
         started = {name: info[name].tolist() for name in ("weather", "load", "time_step")}
         instances = _instances(config, plan, envs, info, np.random.default_rng(faults))
-        observations = _break(envs, plan.parts, instances)
+        observations = _break(envs, instances)
         policy_of = generator.permutation(np.arange(plan.rows) % len(plan.policies))
         operators = _Operators(envs, plan.policies, policy_of)
         channels = _channels(envs)
@@ -185,12 +182,11 @@ def _record(
             events=_events(instances[row : row + 1]),
             context={
                 "role": plan.role,
-                "site": config.site,
                 "climate": plan.climates[started["weather"][row] % len(plan.climates)],
                 "weather_seed": str(weather_seeds[started["weather"][row] // len(plan.climates)]),
                 "load": envs.load_names[started["load"][row]],
                 "policy": plan.policies[policy_of[row]],
-                "first_day": f"{_first_day(started['time_step'][row]):.2f}",
+                "first_day": f"{_first_day(started['time_step'][row]):.3f}",
                 **_about(instances[row : row + 1]),
             },
         )
@@ -211,7 +207,7 @@ def _environment(
         load_seed=tuple(load_seeds),
         pairing="side_by_side",
         episode_days=math.ceil((plan.steps + _SETTLING_STEPS) / STEPS_PER_DAY),
-        faults=simulated(plan.parts, 0.5 * config.duration_days[0]),
+        faults=simulated(0.5 * config.duration_days[0]),
     )
 
 
@@ -223,10 +219,10 @@ def _instances(
     generator: np.random.Generator,
 ) -> list[FaultInstance]:
     """The fault of each row; none at all where there are to be none."""
-    if not plan.parts or not config.with_faults:
+    if not plan.broken:
         return []
     drawn = draw_instances(
-        plan.parts, config.faults_of_each, config.onset_days, config.duration_days, generator
+        config.faults_of_each, config.onset_days, config.duration_days, generator
     )
     year = envs.outdoors.wet_bulb_degc.reshape(len(envs.weather_names), -1)
     ahead = np.arange(_SETTLING_STEPS + plan.steps)[:, np.newaxis]
@@ -234,18 +230,16 @@ def _instances(
     return place_instances(drawn, warmth, generator)
 
 
-def _break(
-    envs: DataCenterEnvs, parts: Sequence[FaultyPart], instances: Sequence[FaultInstance]
-) -> NDArray[np.float32]:
+def _break(envs: DataCenterEnvs, instances: Sequence[FaultInstance]) -> NDArray[np.float32]:
     """Give each row its own fault and no other, laid out as by `faults.draw_faults`."""
     state = envs.state()
     drawn = np.zeros_like(state["drawn"])
     for row, instance in enumerate(instances):
-        drawn[:, parts.index(instance.part), row] = (
-            instance.strength,
+        drawn[:, FAULTY_PARTS.index(instance.part), row] = (
+            1.0 if instance.part.is_position else instance.strength,
             _SETTLING_STEPS + instance.start,
             _SETTLING_STEPS + instance.stop,
-            instance.position,
+            instance.strength if instance.part.is_position else 0.0,
         )
     return envs.set_state({**state, "drawn": drawn})
 
@@ -302,10 +296,7 @@ def _about(instances: Sequence[FaultInstance]) -> dict[str, str]:
     about: dict[str, str] = {}
     for instance in instances:
         about["fault"] = instance.part.label
-        if instance.part.usual_position is None:
-            about["strength"] = f"{instance.strength:.3f}"
-        else:
-            about["position"] = f"{instance.position:.3f}"
+        about["position" if instance.part.is_position else "strength"] = f"{instance.strength:.3f}"
     return about
 
 

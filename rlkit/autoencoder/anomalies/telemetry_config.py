@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from rlkit.autoencoder.anomalies.plant_faults import KINDS, SEVERITIES
 from rlkit_envs.data_center.configuration import DataCenterConfig
+from rlkit_envs.data_center.load_traces import LOADS
 from rlkit_envs.data_center.sensors import SensorSettings
 from rlkit_envs.data_center.synthetic_weather import CLIMATES
 from rlkit_envs.data_center.weather import STEPS_PER_DAY
@@ -26,9 +28,6 @@ POLICIES = (
 class TelemetryConfig:
     """What is recorded. Raises ValueError for what does not fit."""
 
-    site: str = "chilled_water_hall"
-    """A name in `rlkit_envs.data_center.presets.PRESETS`. Kinds of fault that nothing of a site can
-    have are left out."""
     climate: str = "mixed_humid"
     """Of the site, by its name in `synthetic_weather.CLIMATES`."""
     unseen_climates: tuple[str, ...] = ("hot_humid", "hot_dry", "very_cold")
@@ -78,6 +77,7 @@ class TelemetryConfig:
             ("unseen_climates", CLIMATES),
             ("policies", POLICIES),
             ("changed_policies", POLICIES),
+            ("loads", LOADS),
         ):
             _check_known(name, getattr(self, name), known)
         _check_known("climate", (self.climate,), CLIMATES)
@@ -115,12 +115,16 @@ class TelemetryConfig:
                 f"a fault may last until day {latest:g}, beyond test_days {self.test_days:g}: "
                 "shorten onset_days or duration_days, or lengthen test_days"
             )
-        self.environment()  # finds out whether site, loads and noise can be
+        self.environment()  # finds out whether the noise can be
+
+    @property
+    def faults(self) -> int:
+        """Test series: of all kinds and severities together."""
+        return len(KINDS) * len(SEVERITIES) * self.faults_of_each
 
     def environment(self) -> DataCenterConfig:
-        """The plant, without faults, in no particular year."""
+        """The plant, one megawatt with chiller, tower and plate exchanger, without faults."""
         return DataCenterConfig(
-            site=self.site,
             load=self.loads,
             sensors=SensorSettings(noise=self.noise, forecast_hours=()),
             pairing="in_turn",
