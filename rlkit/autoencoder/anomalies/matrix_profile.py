@@ -164,9 +164,9 @@ class MatrixProfile:
         gaps = np.cumsum(np.vstack((np.zeros(normal.shape[1]), np.isnan(normal))), axis=0)
         whole = gaps[length:] == gaps[:-length]
         if not whole.any(axis=0).all():
-            names = np.array(scaling.channels)[~whole.any(axis=0)]
+            name = scaling.channels[int(np.argmin(whole.any(axis=0)))]
             raise ValueError(
-                f"channel {names[0]!r} has no window of {length} steps without missing samples"
+                f"channel {name!r} has no window of {length} steps without missing samples"
             )
         starts = np.flatnonzero(whole.all(axis=1))
         distances: list[float] = []

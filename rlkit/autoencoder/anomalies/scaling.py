@@ -144,9 +144,10 @@ class OnlinePreparation:
                 f"shape {sample.shape}"
             )
         missing = np.isnan(sample)
-        if np.isinf(sample).any():
-            names = np.array(self._scaling.channels)[np.isinf(sample)]
-            raise ValueError(f"infinite value in channel {names[0]!r}; NaN means missing")
+        infinite = np.flatnonzero(np.isinf(sample))
+        if len(infinite):
+            name = self._scaling.channels[infinite[0]]
+            raise ValueError(f"infinite value in channel {name!r}; NaN means missing")
         values = self._scaling.standardise(sample)
         if not missing.any():
             self._age[:] = 0
