@@ -1,0 +1,1 @@
+"""Restricted Boltzmann machines, deep belief networks, and networks fine-tuned from them."""
