@@ -26,12 +26,26 @@ class GymnasiumEnvironment:
     """Keyword arguments for its constructor."""
 
 
-Environment = AtariProtocol | GymnasiumEnvironment
+@dataclass(frozen=True)
+class EncodedEnvironment:
+    """Another environment, whose observations an autoencoder codes into bytes."""
+
+    environment: AtariProtocol | GymnasiumEnvironment
+    """What is played, with the observations that the autoencoder takes."""
+    encoder: str
+    """The name of an autoencoder that ships with rlkit, or the path of a file."""
+    frame_stack: int | None = None
+    """Codes in an observation, the last ones; None is one code, without an axis for them."""
+
+
+Environment = AtariProtocol | GymnasiumEnvironment | EncodedEnvironment
 """A description from which `make_envs` builds."""
 
 
 def environment_id(environment: Environment) -> str:
     """The environment's registered name, such as `ALE/Boxing-v5`."""
+    if isinstance(environment, EncodedEnvironment):
+        return environment_id(environment.environment)
     if isinstance(environment, AtariProtocol):
         return environment.environment_id
     return environment.id
@@ -57,8 +71,11 @@ def make_envs(environment: Environment, num_envs: int, threads: int = 0) -> Vect
     """`num_envs` copies of an environment that step in one batch, under NEXT_STEP autoreset.
 
     threads: processor threads for an environment that is natively parallel; 0 is one a core.
-    Raises ValueError for an unknown environment or arguments that do not fit it.
+    Raises ValueError for an unknown environment or arguments that do not fit it, and for an encoder
+    that is not there or codes something else.
     """
+    if isinstance(environment, EncodedEnvironment):
+        return encoded(make_envs(environment.environment, num_envs, threads), environment)
     if isinstance(environment, AtariProtocol):
         return AtariEnvs(environment, num_envs, threads=threads)
     own = {"processes": threads} if environment.id in _NATIVELY_PARALLEL else {}
@@ -68,13 +85,52 @@ def make_envs(environment: Environment, num_envs: int, threads: int = 0) -> Vect
         raise ValueError(f"cannot make environment {environment.id!r}: {error}") from error
 
 
+def encoded(envs: VectorEnv, environment: EncodedEnvironment) -> VectorEnv:
+    """The environments `envs`, with their observations coded as `environment` says.
+
+    Raises ValueError for an encoder that is not there or codes something else.
+    """
+    from rlkit.autoencoder.encode_observation import EncodeObservations
+
+    return EncodeObservations(envs, **_coding(environment))
+
+
+def _coding(environment: EncodedEnvironment) -> dict[str, Any]:
+    """What the wrappers of `rlkit.autoencoder.encode_observation` take."""
+    from rlkit.autoencoder.autoencoder import find_autoencoder
+
+    return {
+        "autoencoder": find_autoencoder(environment.encoder),
+        "frame_stack": environment.frame_stack,
+        "as_bytes": True,
+    }
+
+
 _ATARI_PREPROCESSING = ("frame_stack", "height", "width", "grayscale", "flicker")
 
 
 def preprocessing(environment: Environment) -> dict[str, Any]:
     """The part of a description that says how a policy sees the world, not how it is played."""
+    if isinstance(environment, EncodedEnvironment):
+        return {
+            **preprocessing(environment.environment),
+            "encoder": environment.encoder,
+            "frame_stack": environment.frame_stack,
+        }
     fields = asdict(environment) if isinstance(environment, AtariProtocol) else {}
     return {name: fields[name] for name in _ATARI_PREPROCESSING if name in fields}
+
+
+def seen_alike(environment: Environment, on: Environment) -> Environment:
+    """The world `on`, seen as `environment` is: a policy of the one then plays in the other."""
+    if isinstance(environment, EncodedEnvironment):
+        plain = on.environment if isinstance(on, EncodedEnvironment) else on
+        inner = seen_alike(environment.environment, plain)
+        assert not isinstance(inner, EncodedEnvironment)
+        return replace(environment, environment=inner)
+    if isinstance(on, EncodedEnvironment):
+        return seen_alike(environment, on.environment)
+    return replace(on, **preprocessing(environment)) if isinstance(on, AtariProtocol) else on
 
 
 def for_evaluation(environment: Environment) -> Environment:
@@ -84,6 +140,10 @@ def for_evaluation(environment: Environment) -> Environment:
     (Machado et al. 2018); what a policy sees, its actions and its pace stay as they are. Bins that
     were of all tiers are of the mixed one.
     """
+    if isinstance(environment, EncodedEnvironment):
+        inner = for_evaluation(environment.environment)
+        assert not isinstance(inner, EncodedEnvironment)
+        return replace(environment, environment=inner)
     if isinstance(environment, GymnasiumEnvironment):
         if environment.arguments.get("tier") == "all":  # bin picking alone has tiers
             return replace(environment, arguments={**environment.arguments, "tier": "mixed"})
@@ -100,6 +160,8 @@ def for_evaluation(environment: Environment) -> Environment:
 
 def describe(environment: Environment) -> dict[str, Any]:
     """Plain JSON data with the environment's id and arguments, as stamped on evaluations."""
+    if isinstance(environment, EncodedEnvironment):
+        return {**describe(environment.environment), **preprocessing(environment)}
     return {"id": environment_id(environment), **asdict(environment)}
 
 
@@ -110,6 +172,10 @@ def make_watchable(environment: Environment) -> gym.Env:
     Raises ValueError for an unknown environment, and for one that cannot be drawn here: the
     message then names what is missing.
     """
+    if isinstance(environment, EncodedEnvironment):
+        from rlkit.autoencoder.encode_observation import EncodeObservation
+
+        return EncodeObservation(make_watchable(environment.environment), **_coding(environment))
     if isinstance(environment, AtariProtocol):
         from rlkit_envs.atari_watching import WatchableAtari
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,13 @@ import torch
 
 from rlkit.configuration import from_json, to_json
 from rlkit.edge.onnx_file import SUFFIXES
-from rlkit.environments import Environment, GymnasiumEnvironment, describe, preprocessing
+from rlkit.environments import (
+    Environment,
+    GymnasiumEnvironment,
+    describe,
+    preprocessing,
+    seen_alike,
+)
 from rlkit.policy_file import (
     PolicyFileError,
     read_policy_file,
@@ -108,8 +114,7 @@ def load_policy(
     with _blaming(path):
         environment = from_json(header["environment"], Environment)  # pyright: ignore[reportArgumentType]
     if on is not None:
-        seen = preprocessing(environment) if isinstance(on, AtariProtocol) else {}
-        environment = replace(on, **seen)
+        environment = seen_alike(environment, on)
     return LoadedPolicy(policy.to(device).eval(), environment, header, path)
 
 

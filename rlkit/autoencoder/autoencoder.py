@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -249,6 +251,18 @@ def load_autoencoder(
     autoencoder._network = network.to(device).eval()
     autoencoder.provenance = header["provenance"]
     return autoencoder
+
+
+def find_autoencoder(name: str, device: torch.device | str = "cpu") -> Autoencoder:
+    """The autoencoder that ships with rlkit under `name`, or the one in the file of that name.
+
+    Raises AutoencoderFileError where there is none, or the file cannot be used.
+    """
+    shipped = Path(str(resources.files("rlkit.autoencoder"))) / "encoders" / f"{name}.safetensors"
+    path = shipped if shipped.is_file() else Path(name)
+    if not path.is_file():
+        raise AutoencoderFileError(f"{name}: no such file, and no autoencoder ships by that name")
+    return load_autoencoder(path, device)
 
 
 def _space_of(observations: NDArray[Any]) -> gym.spaces.Box:

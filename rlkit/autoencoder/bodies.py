@@ -70,7 +70,7 @@ class MirroredEncoder(nn.Module):
         return self.one_side.torso
 
     def forward(self, observations: Tensor) -> Tensor:
-        """(batch, *shape) with the columns last -> (batch, twice the outputs of one side) float32."""
+        """(batch, *shape), the columns last -> (batch, twice one side's outputs) float32."""
         both = torch.cat((observations, observations.flip(-1)))
         left, right = self.one_side(both).chunk(2)
         return torch.cat((left, right.flip(-1)), 1)

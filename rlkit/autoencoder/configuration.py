@@ -9,6 +9,7 @@ import gymnasium as gym
 
 from rlkit.autoencoder.bodies import LatentActivation
 from rlkit_agents.networks import ActivationName, NetworkConfig, TorsoName, smallest_frame
+from rlkit_agents.precision import Precision
 
 Kind = Literal["plain", "denoising", "sparse", "contractive", "variational"]
 """What keeps an autoencoder from copying: a narrow code alone; inputs spoilt at random (Vincent
@@ -65,6 +66,9 @@ class AutoencoderConfig:
     """Epochs without progress on held-out data, one after another, after which it stops."""
     held_out: float = 0.1
     """Share of the data that it does not learn from, in (0, 1), where no other is given."""
+    precision: Precision = "auto"
+    """Number format of the heavy arithmetic while learning: "auto" is bfloat16 for pictures where
+    the processor is fast at it, else float32."""
     seed: int = 0
     """Of first weights, batches, noise and what is held out."""
 

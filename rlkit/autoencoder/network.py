@@ -94,8 +94,8 @@ class AutoencoderNetwork(nn.Module):
         return ((codes - self.least) * (255.0 / width)).round().clamp(0, 255).to(torch.uint8)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """(batch, latents) -> (batch, *shape): scaled observations, or logits of them."""
-        return self.decoder(codes)
+        """(batch, latents) -> (batch, *shape) float32: scaled observations, or logits of them."""
+        return self.decoder(codes).float()
 
     def _code(self, outputs: Tensor) -> Tensor:
         return outputs[:, : self.config.latents]
@@ -105,6 +105,13 @@ class AutoencoderNetwork(nn.Module):
 
         generator: of the noise of a denoising or variational one; None uses PyTorch's.
         """
+        precision = self.config.precision
+        if precision == "auto" and len(self.space.shape) < 3:
+            precision = "float32"
+        with autocast(precision, observations.device):
+            return self._objective(observations, generator)
+
+    def _objective(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
         config = self.config
         target = self.scaled(observations)
         inputs = target

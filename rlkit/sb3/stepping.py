@@ -11,11 +11,12 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rlkit.environments import AtariProtocol, Environment, make_envs
+from rlkit.environments import EncodedEnvironment, Environment, encoded, make_envs
 from rlkit.sb3.vec_env import VectorEnvAsVecEnv, can_reset_partially
 from rlkit.seeds import integer_seed
 from rlkit.stepping import Episode
 from rlkit_agents.step import Step
+from rlkit_envs.atari import AtariProtocol
 
 
 def make_resettable_envs(environment: Environment, num_envs: int, threads: int) -> VectorEnv:
@@ -23,6 +24,9 @@ def make_resettable_envs(environment: Environment, num_envs: int, threads: int) 
 
     Raises ValueError for an unknown environment or arguments that do not fit it.
     """
+    if isinstance(environment, EncodedEnvironment):
+        plain = make_resettable_envs(environment.environment, num_envs, threads)
+        return encoded(plain, environment)
     envs = make_envs(environment, num_envs, threads)
     if isinstance(environment, AtariProtocol) or can_reset_partially(envs):
         return envs
