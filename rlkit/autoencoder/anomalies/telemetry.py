@@ -93,14 +93,14 @@ class Telemetry:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a role's recording is made of."""
+    """How a role is recorded."""
 
     role: str
-    rows: int
     days: float
     climates: tuple[str, ...]
     policies: tuple[str, ...]
     broken: bool = False
+    """Whether each series has a fault."""
 
     @property
     def steps(self) -> int:
@@ -120,13 +120,13 @@ def record_telemetry(
     config = config or TelemetryConfig()
     home, usual = (config.climate,), config.policies
     plans = (
-        _Plan("normal", config.normal, config.days, home, usual),
-        _Plan("held_out", config.held_out, config.days, home, usual),
-        _Plan("test", config.faults, config.test_days, home, usual, broken=config.with_faults),
-        _Plan("unseen_weather", config.unseen_weather, config.days, config.unseen_climates, usual),
-        _Plan("changed_policy", config.changed_policy, config.days, home, config.changed_policies),
+        _Plan("normal", config.days, home, usual),
+        _Plan("held_out", config.days, home, usual),
+        _Plan("test", config.test_days, home, usual, broken=config.with_faults),
+        _Plan("unseen_weather", config.days, config.unseen_climates, usual),
+        _Plan("changed_policy", config.days, home, config.changed_policies),
     )
-    plans = tuple(plan for plan in plans if plan.rows)
+    plans = tuple(plan for plan in plans if config.counts[plan.role])
     total = sum(plan.steps + _SETTLING_STEPS for plan in plans)
     done = 0
     recorded: dict[str, tuple[Series, ...]] = {}
@@ -151,18 +151,19 @@ def _record(
 ) -> tuple[Series, ...]:
     """The series of a role, one a row of the batch."""
     years, order, faults = stream.spawn(3)
+    rows = config.counts[plan.role]
     weather_seeds, load_seeds = years.generate_state(2 * config.years).reshape(2, -1).tolist()
-    envs = DataCenterEnvs(plan.rows, config=_environment(config, plan, weather_seeds, load_seeds))
+    envs = DataCenterEnvs(rows, config=_environment(config, plan, weather_seeds, load_seeds))
     try:
         generator = np.random.default_rng(order)
-        _, info = envs.reset(seed=generator.integers(2**31, size=plan.rows))
+        _, info = envs.reset(seed=generator.integers(2**31, size=rows))
         started = {name: info[name].tolist() for name in ("weather", "load", "time_step")}
         instances = _instances(config, plan, envs, info, np.random.default_rng(faults))
         observations = _break(envs, instances)
-        policy_of = generator.permutation(np.arange(plan.rows) % len(plan.policies))
+        policy_of = generator.permutation(np.arange(rows) % len(plan.policies))
         operators = _Operators(envs, plan.policies, policy_of)
         channels = _channels(envs)
-        values = np.empty((plan.steps, plan.rows, len(channels)), np.float32)
+        values = np.empty((plan.steps, rows, len(channels)), np.float32)
         for step in range(-_SETTLING_STEPS, plan.steps):
             told = operators.act(observations)
             observations, _, _, _, info = envs.step(envs.actions.from_plant(told))
@@ -190,7 +191,7 @@ def _record(
                 **_about(instances[row : row + 1]),
             },
         )
-        for row in range(plan.rows)
+        for row in range(rows)
     )
 
 

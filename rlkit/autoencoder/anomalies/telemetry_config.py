@@ -118,9 +118,15 @@ class TelemetryConfig:
         self.environment()  # finds out whether the noise can be
 
     @property
-    def faults(self) -> int:
-        """Test series: of all kinds and severities together."""
-        return len(KINDS) * len(SEVERITIES) * self.faults_of_each
+    def counts(self) -> dict[str, int]:
+        """Series of each role."""
+        return {
+            "normal": self.normal,
+            "held_out": self.held_out,
+            "test": len(KINDS) * len(SEVERITIES) * self.faults_of_each,
+            "unseen_weather": self.unseen_weather,
+            "changed_policy": self.changed_policy,
+        }
 
     def environment(self) -> DataCenterConfig:
         """The plant, one megawatt with chiller, tower and plate exchanger, without faults."""
