@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import FlagCreatePairsOff
 
+from rlkit.autoencoder.anomalies.plant_faults import KINDS, SEVERITIES
 from rlkit.autoencoder.anomalies.telemetry_config import TelemetryConfig
 from rlkit.cli.line_ups import progress_bar
 from rlkit.cli.mistakes import Mistake
@@ -68,10 +69,13 @@ def _told(telemetry: Telemetry, file: Path, config: TelemetryConfig) -> dict[str
             "days": sum(len(each) for each in series) * one.step_seconds / 86_400.0,
             "faults": sum(len(each.events) for each in series),
         }
-    faults: dict[str, dict[str, int]] = {}
     events = [event for each in telemetry.series for event in each.events]
-    for (kind, severity), count in Counter((e.kind, e.severity) for e in events).items():
-        faults.setdefault(kind, {})[severity] = count
+    counted = Counter((event.kind, event.severity) for event in events)
+    faults = {
+        kind: {severity: counted[kind, severity] for severity in SEVERITIES}
+        for kind in KINDS
+        if events
+    }
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
@@ -87,7 +91,6 @@ def _print(told: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from rlkit.autoencoder.anomalies.plant_faults import SEVERITIES
     from rlkit.autoencoder.anomalies.telemetry import ROLES
 
     minutes = told["step_seconds"] / 60.0
@@ -108,6 +111,6 @@ def _print(told: dict[str, Any]) -> None:
         for severity in SEVERITIES:
             broken.add_column(severity, justify="right", no_wrap=True)
         for kind, counts in told["faults"].items():
-            broken.add_row(kind, *(str(counts.get(severity, 0)) for severity in SEVERITIES))
+            broken.add_row(kind, *(str(counts[severity]) for severity in SEVERITIES))
         console.print(broken)
     print(f"{told['file']}: {told['bytes']:,} bytes")

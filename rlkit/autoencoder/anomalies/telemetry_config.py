@@ -29,15 +29,16 @@ class TelemetryConfig:
     """What is recorded. Raises ValueError for what does not fit."""
 
     climate: str = "mixed_humid"
-    """Of the site, by its name in `synthetic_weather.CLIMATES`."""
+    """Of the site: hot_dry, hot_humid, mixed_humid, marine, cold or very_cold."""
     unseen_climates: tuple[str, ...] = ("hot_humid", "hot_dry", "very_cold")
     """Of the hard negatives."""
     policies: tuple[str, ...] = ("PID", "outdoor reset")
-    """Controllers that run the plant as it always was, in equal shares, from `POLICIES`."""
+    """Controllers that run the plant as ever, in equal shares: of fixed 20, fixed 23, fixed 27,
+    outdoor reset, trim and respond, PID, and rule-based economiser, which holds 20 degC too."""
     changed_policies: tuple[str, ...] = ("trim and respond", "rule-based economiser", "fixed 23")
     """Those of the hard negatives: another algorithm, other set points, no free cooling."""
     loads: tuple[str, ...] = ("diurnal", "batch")
-    """Kinds of load, by their names in `load_traces.LOADS`."""
+    """Of diurnal, batch, bursty and step."""
     years: int = 4
     """Years of weather, and of each kind of load, that each role draws from, 1 or more. No role has
     another's."""
