@@ -61,9 +61,10 @@ class Detector(Protocol):
         ...
 
     def contributions(self, series: Series) -> NDArray[np.float64] | None:
-        """(time, channels): what each channel of `series` has added to the score, at least 0.
+        """(time, channels): how much each channel of `series` speaks for the score, at least 0.
 
-        None where the detector cannot tell. Raises as `decision_function`.
+        Those of windows add up to the score; others say how theirs make it. None where the detector
+        cannot tell. Raises as `decision_function`.
         """
         ...
 

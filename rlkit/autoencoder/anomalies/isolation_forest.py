@@ -73,7 +73,9 @@ class IsolationForestWindows:
             right = flat[rows, self._feature[trees, node]] > self._cut[trees, node]
             node = self._children[trees, node, right.astype(np.int64)]
         paths = self._path[trees, node].mean(axis=1)
-        return np.exp2(-paths / self._usual_path) if self._usual_path else np.ones(len(flat))
+        if not self._usual_path:  # of a single normal window, from which no cut sets apart
+            return np.full(len(flat), 0.5)
+        return np.exp2(-paths / self._usual_path)
 
     def residuals(self, windows: NDArray[np.float64]) -> None:
         """None: a forest's paths do not belong to channels."""

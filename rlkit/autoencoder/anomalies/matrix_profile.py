@@ -7,6 +7,7 @@ x normal steps; stumpy compiles its kernels when first used, which takes a minut
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -119,16 +120,20 @@ class MatrixProfile:
         window_count(len(series), self.windows)
         values = fitted.scaling.prepare(series).values
         join, length = _stumpy().stump, self.windows.length
-        profiles = [
-            join(
-                np.ascontiguousarray(values[:, channel]),
-                length,
-                np.ascontiguousarray(fitted.normal[:, channel]),
-                ignore_trivial=False,
-                normalize=self.normalize,
-            )[:, 0].astype(np.float64)
-            for channel in range(values.shape[1])
-        ]
+        profiles: list[NDArray[np.float64]] = []
+        with warnings.catch_warnings():
+            # It takes a series scored against itself for a mistake; here it is asked for.
+            warnings.filterwarnings("ignore", message="Arrays T_A, T_B are equal")
+            warnings.filterwarnings("ignore", message="A large number of values in `P`")
+            for channel in range(values.shape[1]):
+                profile = join(
+                    np.ascontiguousarray(values[:, channel]),
+                    length,
+                    np.ascontiguousarray(fitted.normal[:, channel]),
+                    ignore_trivial=False,
+                    normalize=self.normalize,
+                )
+                profiles.append(profile[:, 0].astype(np.float64))
         return np.stack(profiles, axis=1)[:: self.windows.stride]
 
     def _judged(
