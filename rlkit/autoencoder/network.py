@@ -12,13 +12,16 @@ from rlkit.autoencoder.bodies import make_decoder, make_encoder
 from rlkit.autoencoder.configuration import AutoencoderConfig
 from rlkit_agents.precision import Precision, autocast
 
+_PART = 4096
+
 
 class AutoencoderNetwork(nn.Module):
     """Codes observations of `space`, and decodes them.
 
     Bytes are scaled to [0, 1]. Other numbers are standardised with `mean` and `scale`, one for
     each feature of a flat observation, one for each channel of a picture; `learn_scaling` sets
-    them. `least` and `most` (latents,) bound the codes that bytes can tell.
+    them, and the `average` scaled observation (*shape), to which a decoder of pictures adds what
+    the code tells. `least` and `most` (latents,) bound the codes that bytes can tell.
     Raises ValueError for a space that is no Box, one without a number, a torso that does not fit
     it, and cross-entropy of numbers that are no bytes.
     """
@@ -47,6 +50,8 @@ class AutoencoderNetwork(nn.Module):
         self.scale: Tensor
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
+        self.average: Tensor
+        self.register_buffer("average", torch.zeros(space.shape))
         self.least: Tensor
         self.most: Tensor
         self.register_buffer("least", torch.zeros(config.latents))
@@ -58,8 +63,13 @@ class AutoencoderNetwork(nn.Module):
 
         What never changes is only centred: any departure from it counts in its own unit.
         """
-        if self.takes_bytes:
-            return
+        if not self.takes_bytes:
+            self._standardise(observations)
+        if len(self.space.shape) == 3:
+            parts = observations.split(_PART)
+            self.average.copy_(sum(self.scaled(part).sum(0) for part in parts) / len(observations))
+
+    def _standardise(self, observations: Tensor) -> None:
         others = [0] if self.mean.shape == self.space.shape else [0, 2, 3]
         deviation, mean = torch.std_mean(observations.float(), others, correction=0, keepdim=True)
         self.mean.copy_(mean[0])
@@ -95,7 +105,10 @@ class AutoencoderNetwork(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """(batch, latents) -> (batch, *shape) float32: scaled observations, or logits of them."""
-        return self.decoder(codes).float()
+        average = self.average
+        if self.config.reconstruction == "cross_entropy":
+            average = torch.logit(average, eps=1e-3) * (len(self.space.shape) == 3)
+        return self.decoder(codes).float() + average
 
     def _code(self, outputs: Tensor) -> Tensor:
         return outputs[:, : self.config.latents]

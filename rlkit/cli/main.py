@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "set the evaluations of runs side by side",
     "list": "show recipes, environments, algorithms and runs",
     "bench": "measure rlkit side by side with its peers on this machine",
+    "autoencoder": "code observations in few numbers, and find anomalies in series",
     "edge": "put policies into files for small devices, which run without PyTorch",
 }
 """Command -> what it does. Module `rlkit.cli.<command>` runs it (`listing` for `list`)."""

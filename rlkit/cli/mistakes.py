@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _EXPECTED = {
+    "rlkit.autoencoder.anomalies.series": "SeriesFileError",
+    "rlkit.autoencoder.autoencoder": "AutoencoderFileError",
+    "rlkit.autoencoder.observations": "ObservationsFileError",
     "rlkit.run_folder": "RunError",
     "rlkit.checkpoint": "CheckpointError",
     "rlkit.comparison": "ComparisonError",

@@ -1,0 +1,123 @@
+"""Observations to learn from and to judge on: recorded play, by random actions and by policies."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.environments import Environment, environment_id, for_evaluation
+from rlkit.policies import find_policy, load_policy
+from rlkit.reasons import reason_of
+from rlkit.recording import record
+from rlkit.whole_files import whole_file
+from rlkit_envs.atari import AtariProtocol
+
+
+class ObservationsFileError(ValueError):
+    """A file of observations that cannot be used. The message is one line and starts with the
+    path."""
+
+
+@dataclass(frozen=True)
+class PlayConfig:
+    """Who plays, and how much of it is kept."""
+
+    count: int = 30_000
+    """Observations."""
+    policies: tuple[str, ...] = ()
+    """Who plays beside random actions, each an equal share: recipes, for the policies that ship
+    with them, run folders, or policy files."""
+    epsilon: float = 0.1
+    """Share of random actions in a policy's play."""
+    every: int = 4
+    """Steps between two observations that are kept of an environment, as neighbours are alike."""
+    size: int | None = None
+    """Height and width of Atari frames, 84 for the usual ones; None is the environment's own."""
+    seed: int = 0
+    """Of environments, actions and order."""
+
+    def __post_init__(self) -> None:
+        if self.count <= len(self.policies):
+            raise ValueError(f"count must be at least 1 for each player, got {self.count}")
+        if not 0.0 <= self.epsilon <= 1.0:
+            raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+
+
+def single_frames(environment: Environment, size: int | None = None) -> Environment:
+    """An Atari game seen frame by frame, `size` pixels high and wide; other worlds as they are.
+
+    Raises ValueError for a size of what has no frames.
+    """
+    if not isinstance(environment, AtariProtocol):
+        if size is not None:
+            raise ValueError("size is for Atari frames alone")
+        return environment
+    height, width = (environment.height, environment.width) if size is None else (size, size)
+    return replace(environment, frame_stack=1, height=height, width=width)
+
+
+def gather(environment: Environment, config: PlayConfig) -> NDArray[Any]:
+    """Observations (count, *shape) of `environment` in a random order, of all players alike.
+
+    A policy that sees the world otherwise plays all the same: both are played beside each other.
+    Raises ValueError for a policy that is not there or plays another world.
+    """
+    players: list[str | None] = [None, *config.policies]
+    shares = np.array_split(np.arange(config.count), len(players))
+    seen: list[NDArray[Any]] = []
+    for number, (player, share) in enumerate(zip(players, shares, strict=True)):
+        seed = config.seed + number
+        kept, every = len(share), config.every
+        if player is None:
+            played = record(None, environment, kept, seed=seed, every=every)
+        else:
+            loaded = load_policy(find_policy(player))
+            alike = for_evaluation(loaded.environment) == for_evaluation(environment)
+            played = record(
+                loaded.policy.cpu(),
+                loaded.environment,
+                kept,
+                seed=seed,
+                epsilon=config.epsilon,
+                every=every,
+                state_parts=0,
+                seen_as=None if alike else environment,
+            )
+        if seen and played.observations.shape[1:] != seen[0].shape[1:]:
+            raise ValueError(f"{player} plays another world than {environment_id(environment)}")
+        seen.append(played.observations)
+    order = np.random.default_rng(config.seed).permutation(config.count)
+    return np.concatenate(seen)[order]
+
+
+def write_array(path: str | os.PathLike[str], name: str, array: NDArray[Any]) -> None:
+    """Write an array by its name as a NumPy archive (.npz), compressed.
+
+    Raises OSError where the file cannot be written.
+    """
+    with whole_file(Path(path)) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **{name: array})  # pyright: ignore[reportArgumentType]
+
+
+def read_array(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
+    """The array of that name in a NumPy archive, without pickles.
+
+    Raises ObservationsFileError where the file cannot be read, or has no such array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return np.asarray(archive[name])
+    except OSError as error:
+        raise ObservationsFileError(f"{path}: cannot be read: {reason_of(error)}") from error
+    except (KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ObservationsFileError(
+            f'{path}: no NumPy archive (.npz) with an array "{name}"'
+        ) from error

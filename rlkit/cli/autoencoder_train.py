@@ -1,0 +1,161 @@
+"""`rlkit autoencoder train`: an autoencoder of an environment's observations, or of a file's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from rlkit.autoencoder.configuration import AutoencoderConfig
+from rlkit.autoencoder.observations import PlayConfig
+from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.options import parse
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rlkit.autoencoder.fitting import Epoch
+    from rlkit.autoencoder.network import AutoencoderNetwork
+
+_SHOWN = 2_000
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Learn to code observations. Of an Atari game single frames are coded; agents then see the
+    last few codes."""
+
+    source: Positional[str]
+    """Whose observations: a recipe, a registered environment, a run's folder, or a file of
+    observations (.npz, as --keep writes it)."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    """What it is, and how it learns."""
+    play: PlayConfig = field(default_factory=PlayConfig)
+    """Who plays, for observations that are not in a file."""
+    runs: Path = Path("runs")
+    """Folder in which the autoencoder's own folder is made."""
+    keep: FlagCreatePairsOff[bool] = False
+    """Keep the recorded observations in the folder, to learn from again."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else on standard output."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train as `arguments` say."""
+    options = parse(TrainOptions, arguments, "autoencoder train")
+    from rlkit.autoencoder.autoencoder import Autoencoder
+    from rlkit.autoencoder.board import Board
+    from rlkit.autoencoder.observations import write_array
+    from rlkit.autoencoder.quality import measure
+
+    console = Console(stderr=True)
+    observations, provenance, name = _observations(options, console)
+    held_out = round(options.autoencoder.held_out * len(observations))
+    if not 0 < held_out < len(observations):
+        raise Mistake(f"{len(observations)} observations are too few to hold some out")
+    learnt, others = observations[held_out:], observations[:held_out]
+    autoencoder = Autoencoder(options.autoencoder)
+    folder = _folder(options.runs / name.replace("/", "-"), options.autoencoder.seed)
+    console.print(f"watch: tensorboard --logdir {options.runs}", highlight=False)
+    with blaming_user(ValueError, ArithmeticError), Board(folder, others[:_SHOWN]) as board:
+        with _Bar(console, options.autoencoder) as bar:
+            autoencoder.fit(learnt, held_out=others, on_epoch=[board, bar])
+        board.show_codes(autoencoder)
+    quality = measure(autoencoder, others)
+    autoencoder.provenance = {**provenance, "epochs": len(autoencoder.epochs)}
+    file = folder / "autoencoder.safetensors"
+    autoencoder.save(file)
+    if options.keep:
+        write_array(folder / "observations.npz", "observations", observations)
+    told = {
+        "file": str(file),
+        "config": asdict(options.autoencoder),
+        "provenance": autoencoder.provenance,
+        "epochs": [asdict(epoch) for epoch in autoencoder.epochs],
+        "quality": quality.to_json(),
+    }
+    (folder / "autoencoder.json").write_text(json.dumps(told, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(told))
+        return 0
+    print(
+        f"{file}\n  {quality.observation_bytes:,} bytes in {quality.code_bytes} "
+        f"({quality.ratio:.0f} to 1), error {quality.error_of_bytes:.3f} of the variance, "
+        f"{quality.encoded_per_second:,.0f} observations/s"
+    )
+    return 0
+
+
+def _observations(
+    options: TrainOptions, console: Console
+) -> tuple[np.ndarray, dict[str, Any], str]:
+    """What to learn from, where it comes from, and what its folder is called."""
+    from rlkit.autoencoder.observations import gather, read_array, single_frames
+    from rlkit.configuration import to_json
+    from rlkit.environments import Environment, environment_id
+    from rlkit.policies import find_environment
+
+    if options.source.endswith(".npz"):
+        file = Path(options.source)
+        return read_array(file, "observations"), {"file": file.name}, file.stem
+    with blaming_user(ValueError):
+        environment = single_frames(find_environment(options.source), options.play.size)
+        console.print(f"recording {options.play.count:,} observations")
+        observations = gather(environment, options.play)
+    described = to_json(environment, Environment)
+    provenance = {"environment": described, "play": asdict(options.play)}
+    return observations, provenance, environment_id(environment)
+
+
+def _folder(parent: Path, seed: int) -> Path:
+    """A new folder for this autoencoder."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1, 100):
+        suffix = "" if attempt == 1 else f"-{attempt}"
+        folder = parent / f"autoencoder-{stamp}-s{seed}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise Mistake(f"cannot make a folder for the autoencoder in {parent}")
+
+
+class _Bar:
+    """Shows how the fit goes: a bar on a terminal, a line an epoch elsewhere."""
+
+    def __init__(self, console: Console, config: AutoencoderConfig) -> None:
+        self._console = console
+        self._epochs = config.epochs
+        self._progress = Progress(
+            TextColumn("epoch {task.completed:.0f} of at most {task.total:.0f}"),
+            BarColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=config.epochs, losses="")
+
+    def __enter__(self) -> _Bar:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._console.is_terminal:
+            self._progress.stop()
+
+    def __call__(self, epoch: Epoch, network: AutoencoderNetwork) -> None:
+        losses = f"loss {epoch.loss:.4g}, held out {epoch.held_out:.4g}"
+        if self._console.is_terminal:
+            self._progress.update(self._task, completed=epoch.number, losses=losses)
+        else:
+            line = f"epoch {epoch.number} of at most {self._epochs}: {losses}"
+            self._console.print(line, highlight=False, soft_wrap=True)
