@@ -75,15 +75,15 @@ class Telemetry:
 
         Raises ValueError for a series without a known role.
         """
-        sorted_: dict[str, list[Series]] = {role: [] for role in ROLES}
+        by_role: dict[str, list[Series]] = {role: [] for role in ROLES}
         for each in series:
             role = each.context.get("role")
-            if role not in sorted_:
+            if role not in by_role:
                 raise ValueError(
                     f"series {each.name!r} has the role {role!r}: there are {', '.join(ROLES)}"
                 )
-            sorted_[role].append(each)
-        return cls(**{role: tuple(found) for role, found in sorted_.items()})
+            by_role[role].append(each)
+        return cls(**{role: tuple(found) for role, found in by_role.items()})
 
     @property
     def series(self) -> tuple[Series, ...]:
@@ -174,13 +174,14 @@ def _record(
             count()
     finally:
         envs.close()
+    broken = [(instance,) for instance in instances] or [()] * rows
     return tuple(
         Series(
             values[:, row].astype(np.float64),
             channels,
             step_seconds=STEP_S,
             name=f"{plan.role}-{row}",
-            events=_events(instances[row : row + 1]),
+            events=_events(broken[row]),
             context={
                 "role": plan.role,
                 "climate": plan.climates[started["weather"][row] % len(plan.climates)],
@@ -188,7 +189,7 @@ def _record(
                 "load": envs.load_names[started["load"][row]],
                 "policy": plan.policies[policy_of[row]],
                 "first_day": f"{_first_day(started['time_step'][row]):.3f}",
-                **_about(instances[row : row + 1]),
+                **_about(broken[row]),
             },
         )
         for row in range(rows)
