@@ -67,7 +67,8 @@ class AutoencoderNetwork(nn.Module):
             self._standardise(observations)
         if len(self.space.shape) == 3:
             parts = observations.split(_PART)
-            self.average.copy_(sum(self.scaled(part).sum(0) for part in parts) / len(observations))
+            sums = torch.stack([self.scaled(part).sum(0) for part in parts])
+            self.average.copy_(sums.sum(0) / len(observations))
 
     def _standardise(self, observations: Tensor) -> None:
         others = [0] if self.mean.shape == self.space.shape else [0, 2, 3]

@@ -31,6 +31,9 @@ from rlkit.dbn.rows import Rows, checked_rows, refuse_constant_columns
 WATCHED_ROWS = 256
 """Of training and of held-out data, on which each epoch is judged; more would cost time."""
 
+WORST_RECONSTRUCTION = 1.5
+"""Error of reconstruction, as a multiple of that of column means, beyond which one diverges."""
+
 
 class DivergenceWarning(UserWarning):
     """A training diverged; earlier weights were kept."""
@@ -276,7 +279,7 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         base = base_rates(rows, self.config.visible, self.config.hidden_units)
         noise = Noise(np.random.SeedSequence((self.config.seed, 1)))
         local = self._moved_back(base, base)
-        machine = initial_machine(local, noise)
+        machine = initial_machine(local, noise, self.config.initial_variance)
         self.set_learned(machine, base, [])
         self._trainer = Trainer(machine, local, self.config, noise)
         self._finish(machine)
@@ -327,10 +330,14 @@ class RBM(ConfiguredEstimator[RBMConfig]):
 
     def _advice(self) -> str:
         config = self.config
-        lower = f" lower learning_rate (now {config.learning_rate:g})"
+        advice = f" lower learning_rate (now {config.learning_rate:g})"
         if config.momentum > 0.0:
-            lower += f" or momentum (now {config.momentum:g})"
-        return f"{lower}, or set gradient_norm" if config.clipped_norm is None else lower
+            advice += f" or momentum (now {config.momentum:g})"
+        if config.weight_decay == 0.0:
+            advice += ", set weight_decay"
+        if config.clipped_norm is None:
+            advice += ", set gradient_norm"
+        return f"{advice}, or give more rows"
 
 
 class _Watch:
@@ -347,12 +354,14 @@ class _Watch:
         self._least_error = float("inf")
         base = rbm._moved_back(rbm.base_, rbm.base_)
         partition = LogPartition(base_log_partition(base), 0.0, float("inf"))
+        judged = [self._rows] if self._held_out is None else [self._rows, self._held_out]
         # A machine of Bernoulli units gives no row a probability above 1. So if rows lie further
         # apart than this, one kind is less likely than if all units were independent.
         self._largest_gap = max(
-            -float(log_likelihood(base, watched, partition).mean())
-            for watched in (self._rows, self._rows if held_out is None else self._held_out)
-            if watched is not None
+            -float(log_likelihood(base, watched, partition).mean()) for watched in judged
+        )
+        self._largest_error = WORST_RECONSTRUCTION * float(
+            base.reconstruction_error(judged[-1]).mean()
         )
 
     def judge(self, machine: Machine, epoch: int, seconds: float) -> tuple[EpochRecord, str | None]:
@@ -382,6 +391,11 @@ class _Watch:
                 f" ({self._largest_gap:.4g})"
             )
         judged = error if held_out_error is None else held_out_error
+        if not judged <= self._largest_error:
+            return record, (
+                f"training diverged in epoch {epoch}: rows are reconstructed with an error of"
+                f" {judged:.4g}, more than {WORST_RECONSTRUCTION} times that of column means"
+            )
         if judged <= self._least_error:
             self._least_error, self.best_epoch, self._best = judged, epoch, machine.copy()
         return record, None

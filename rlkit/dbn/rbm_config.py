@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rlkit.dbn.machine import VisibleUnits
 
@@ -62,6 +62,9 @@ class RBMConfig:
     gradient_norm: float | None = None
     """Largest norm of an update's gradient; None clips not. Gaussian units are clipped at 10 where
     this is None (Liao et al. 2022)."""
+    initial_variance: float = 0.1
+    """Of Gaussian units given hidden ones, as a share of the variance of the data. At 1 units of
+    their own explain mean and variance already, from where weights hardly grow."""
     held_out_share: float = 0.1
     """Share of rows that `fit` keeps from training, in [0, 1), to watch the gap in free energy and
     to notice divergence. 0 trains on all and notices only numbers that are not finite."""
@@ -95,9 +98,23 @@ class RBMConfig:
         for name in ("weight_decay", "sparsity_cost"):
             value = getattr(self, name)
             _require(name, value, 0.0 <= value < math.inf, "finite and not negative")
+        share = self.initial_variance
+        _require("initial_variance", share, 0.0 < share <= 1.0, "in (0, 1]")
         target, norm = self.sparsity_target, self.gradient_norm
         _require("sparsity_target", target, target is None or 0.0 < target < 1.0, "in (0, 1)")
         _require("gradient_norm", norm, norm is None or norm > 0.0, "positive")
+
+    @classmethod
+    def gaussian(cls, **changes: Any) -> RBMConfig:
+        """What to start from for real values: tempered chains and steps that end at 0.
+
+        Other chains hardly cross between well-separated clusters, and both they and long last steps
+        weigh clusters wrongly.
+        changes: fields that differ.
+        """
+        advice = {"negative_chains": "tempered", "chains": 20}
+        rates = {"learning_rate": 0.01, "final_learning_rate": 0.0}
+        return cls(**{"visible": "gaussian", **advice, **rates, **changes})
 
     @property
     def clipped_norm(self) -> float | None:

@@ -21,16 +21,18 @@ SMALLEST_LOG_VARIANCE = math.log(1e-8)
 """Of Gaussian units (the smallest variance of Liao et al.'s published code)."""
 
 
-def initial_machine(base: Machine, noise: Noise) -> Machine:
+def initial_machine(base: Machine, noise: Noise, initial_variance: float = 1.0) -> Machine:
     """Small random weights, visible biases of the base (Hinton 2012, section 8), no hidden biases.
 
     Weights are from N(0, 0.01^2) beside Bernoulli units and from N(0, 1 / (visible + hidden))
-    beside Gaussian ones (Liao et al.'s published code).
+    beside Gaussian ones (Liao et al.'s published code), whose variances are `initial_variance` of
+    the base's.
     """
     machine = base.copy()
     scale = 0.01
     if isinstance(machine, GaussianMachine):
         scale = 1.0 / math.sqrt(machine.visible_units + machine.hidden_units)
+        machine.log_variance.add_(math.log(initial_variance))
     noise.normal_(machine.weights).mul_(scale)
     return machine
 

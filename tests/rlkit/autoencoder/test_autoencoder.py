@@ -68,6 +68,7 @@ def test_a_linear_one_finds_the_plane_of_pca() -> None:
     autoencoder = quick(
         hidden_sizes=(8,), activation="elu", epochs=1, weight_decay=0.0
     )  # only its layers' shapes matter
+    torch.manual_seed(0)
     network = AutoencoderNetwork(gym.spaces.Box(-np.inf, np.inf, (8,)), autoencoder.config)
     network.encoder = torch.nn.Linear(8, 2)  # pyright: ignore[reportAttributeAccessIssue]
     network.decoder = torch.nn.Linear(2, 8)  # pyright: ignore[reportAttributeAccessIssue]

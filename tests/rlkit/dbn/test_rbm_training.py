@@ -146,23 +146,6 @@ def test_a_sparsity_target_brings_the_activity_down():
     assert shares[1] == pytest.approx(0.1, abs=0.05)
 
 
-def test_gaussian_variances_are_learned():
-    """Rows of two clusters at -2 and 2 with a spread of 0.3: the machine finds that spread."""
-    draw = torch.manual_seed(0)
-    centres = torch.where(torch.rand(400, 1, generator=draw) < 0.5, -2.0, 2.0)
-    rows = centres + 0.3 * torch.randn(400, 1, generator=draw)
-    config = RBMConfig(hidden_units=2, visible="gaussian", batch_size=50, chains=200)
-    noise = Noise(1)
-    base = base_rates(rows, "gaussian", 2)
-    base = type(base)(**{**base.tensors(), "offset": torch.zeros(1)})
-    trainer = Trainer(initial_machine(base, noise), base, config, noise)
-    for _ in range(150):
-        for batch in rows.split(50):
-            trainer.step(batch, 0.03, 0.0)
-    assert isinstance(trainer.machine, GaussianMachine)
-    assert float(trainer.machine.variance.sqrt()) == pytest.approx(0.3, rel=0.25)
-
-
 def test_several_gibbs_steps_are_those_of_the_machine():
     """The trainer's own buffers and the machine's Gibbs step sample the same density."""
     machine = machine_of("bernoulli", seed=3)
