@@ -98,6 +98,10 @@ class Machine(ABC):
         """E[v | h], (rows, visible)."""
 
     @abstractmethod
+    def log_conditional(self, v: Tensor, h: Tensor) -> Tensor:
+        """log p(v | h), in nats, (rows,)."""
+
+    @abstractmethod
     def sample_visible(self, h: Tensor, noise: Noise) -> Tensor:
         """v from p(v | h), (rows, visible)."""
 
@@ -169,6 +173,10 @@ class BernoulliMachine(Machine):
     def visible_mean(self, h: Tensor) -> Tensor:
         return torch.addmm(self.visible_bias, h, self.weights).sigmoid_()
 
+    def log_conditional(self, v: Tensor, h: Tensor) -> Tensor:
+        logits = torch.addmm(self.visible_bias, h, self.weights)
+        return (v * logits - softplus(logits)).sum(dim=1)
+
     def sample_visible(self, h: Tensor, noise: Noise) -> Tensor:
         return noise.bernoulli(self.visible_mean(h))
 
@@ -227,6 +235,10 @@ class GaussianMachine(Machine):
 
     def visible_mean(self, h: Tensor) -> Tensor:
         return torch.addmm(self.visible_bias, h, self.weights)
+
+    def log_conditional(self, v: Tensor, h: Tensor) -> Tensor:
+        squared = (v - self.visible_mean(h)).square() / self.variance
+        return -0.5 * (squared + self.log_variance + math.log(2.0 * math.pi)).sum(dim=1)
 
     def sample_visible(self, h: Tensor, noise: Noise) -> Tensor:
         return noise.normal(self.visible_mean(h), (0.5 * self.log_variance).exp())

@@ -26,7 +26,7 @@ from rlkit.dbn.machine import GaussianMachine, Machine, base_rates
 from rlkit.dbn.noise import Noise
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_training import Trainer, initial_machine
-from rlkit.dbn.rows import Rows, checked_rows, refuse_constant_columns
+from rlkit.dbn.rows import Rows, checked_rows, refuse_constant_columns, split_rows
 
 WATCHED_ROWS = 256
 """Of training and of held-out data, on which each epoch is judged; more would cost time."""
@@ -97,10 +97,7 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         if held_out is not None:
             watched = checked_rows(held_out, self.config.visible, rows.shape[1])
         else:
-            order = split.permutation(len(rows))
-            kept = int(len(rows) * self.config.held_out_share)
-            watched = rows[order[:kept]] if kept else None
-            rows = rows[order[kept:]] if kept else rows
+            rows, watched = split_rows(rows, self.config.held_out_share, split)
         self._begin(rows)
         trainer = self._trainer
         rows = self._standardised(rows)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from rlkit.dbn.machine import VisibleUnits
+from rlkit.dbn.noise import Noise
 
 Rows = ArrayLike | Tensor
 """(rows, columns) of numbers: an array, a tensor, nested lists, a data frame."""
@@ -60,6 +61,15 @@ def refuse_constant_columns(rows: Tensor) -> None:
             f"columns without variation cannot be fitted by Gaussian units: {named}{more};"
             " leave them out"
         )
+
+
+def split_rows(rows: Tensor, share: float, noise: Noise) -> tuple[Tensor, Tensor | None]:
+    """Rows to learn from, and a random share of them to hold out; None where that is no row."""
+    held_out = int(len(rows) * share)
+    if held_out == 0:
+        return rows, None
+    order = noise.permutation(len(rows))
+    return rows[order[held_out:]], rows[order[:held_out]]
 
 
 def _as_tensor(rows: Rows) -> Tensor:
