@@ -113,7 +113,7 @@ def read_array(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
     Raises ObservationsFileError where the file cannot be read, or has no such array.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return np.asarray(archive[name])
     except OSError as error:
         raise ObservationsFileError(f"{path}: cannot be read: {reason_of(error)}") from error

@@ -102,7 +102,9 @@ class RBMConfig:
         _require("initial_variance", share, 0.0 < share <= 1.0, "in (0, 1]")
         target, norm = self.sparsity_target, self.gradient_norm
         _require("sparsity_target", target, target is None or 0.0 < target < 1.0, "in (0, 1)")
-        _require("gradient_norm", norm, norm is None or norm > 0.0, "positive")
+        _require(
+            "gradient_norm", norm, norm is None or 0.0 < norm < math.inf, "positive and finite"
+        )
 
     @classmethod
     def gaussian(cls, **changes: Any) -> RBMConfig:

@@ -124,7 +124,7 @@ def read_series(path: str | os.PathLike[str]) -> tuple[Series, ...]:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             if header["format_version"] != FORMAT_VERSION:
                 raise SeriesFileError(f"{path}: written by another version of rlkit")

@@ -87,6 +87,9 @@ def test_files_that_cannot_be_used_are_named_in_one_line(tmp_path: Path) -> None
     np.savez(path, values_0=np.zeros((2, 1)))
     with pytest.raises(SeriesFileError, match="damaged"):
         read_series(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SeriesFileError, match="damaged"):
+        read_series(path)
 
 
 def test_a_file_of_pickles_is_not_opened(tmp_path: Path) -> None:
