@@ -53,6 +53,10 @@ class Recipe:
     """The world."""
     algorithm: AlgorithmConfig = field(default_factory=DQNConfig)
     """What learns, and how."""
+    pretrained_torso: str | None = None
+    """File of a companion, such as an autoencoder, with whose torso the agent's starts."""
+    frozen_torso_steps: int = 0
+    """Environment steps in which a pretrained torso stays as it is; -1 is all of them."""
     num_envs: int = 64
     """Environments that step in one batch."""
     steps: int | None = None
@@ -87,6 +91,12 @@ class Recipe:
         for name in ("seed", "environment_threads", "learner_threads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.frozen_torso_steps < -1:
+            raise ValueError(
+                f"frozen_torso_steps must be at least 0, or -1, got {self.frozen_torso_steps}"
+            )
+        if self.frozen_torso_steps and self.pretrained_torso is None:
+            raise ValueError("frozen_torso_steps is for a pretrained_torso alone")
         if self.checkpoints_kept < 1:
             raise ValueError(f"checkpoints_kept must be at least 1, got {self.checkpoints_kept}")
         if self.checkpoint_every < self.num_envs:

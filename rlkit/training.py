@@ -15,6 +15,7 @@ from rlkit.algorithms import make_algorithm
 from rlkit.callbacks.callback import Callback
 from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit.environments import make_envs
+from rlkit.pretrained import start_torso, torso_weights
 from rlkit.reasons import reason_of
 from rlkit.recipe import Recipe
 from rlkit.run_folder import Run, provenance
@@ -102,6 +103,9 @@ class Training:
             self.seeds,
             device,
         )
+        if recipe.pretrained_torso is not None:
+            weights = torso_weights(recipe.pretrained_torso)
+            start_torso(self.algorithm, weights, recipe.pretrained_torso)
 
     @property
     def seconds(self) -> float:
@@ -292,8 +296,17 @@ def _standard_callbacks() -> list[Callback]:
     from rlkit.callbacks.checkpointing import Checkpointing
     from rlkit.callbacks.evaluating import Evaluating
     from rlkit.callbacks.filming import Filming
+    from rlkit.callbacks.frozen_torso import FrozenTorso
     from rlkit.callbacks.gradient_health import GradientHealth
     from rlkit.callbacks.picking import Picking
     from rlkit.callbacks.tensorboard import TensorBoard
 
-    return [Evaluating(), Filming(), GradientHealth(), Picking(), TensorBoard(), Checkpointing()]
+    return [
+        FrozenTorso(),
+        Evaluating(),
+        Filming(),
+        GradientHealth(),
+        Picking(),
+        TensorBoard(),
+        Checkpointing(),
+    ]

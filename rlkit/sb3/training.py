@@ -37,6 +37,11 @@ class StableBaselinesTraining(Training):
     def _assemble(self, device: str) -> None:
         recipe, config = self.recipe, self.recipe.algorithm
         assert isinstance(config, StableBaselinesConfig)
+        if recipe.pretrained_torso is not None:
+            raise ValueError(
+                f"{config.name} takes a pretrained encoder from a script, as a features_extractor: "
+                "see rlkit.autoencoder.torso.EncoderFeatures"
+            )
         self._ending = False
         envs = make_resettable_envs(recipe.environment, recipe.num_envs, recipe.threads[0])
         self.stepper = RolloutStepper(

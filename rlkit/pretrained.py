@@ -1,0 +1,94 @@
+"""Agents whose torso starts with weights that were learnt before, without rewards.
+
+A companion that learns such weights has a file of its own, and a module with a function
+`torso_weights(path)` that says what a torso of `rlkit_agents.networks` would hold.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from rlkit.reasons import reason_of
+from rlkit_agents.algorithm import Algorithm
+
+_SOURCES = {"rlkit-autoencoder": "rlkit.autoencoder.torso"}
+"""Entry of a safetensors file's metadata -> module whose `torso_weights` reads it."""
+
+_COPIES = ("policy", "target", "average")
+"""Parts of an algorithm's state that hold its network, or a copy of it."""
+
+_TORSOS = ("torso", "value_torso")
+
+
+def torso_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The torso's weights in a companion's file, by their names in the torso.
+
+    Raises ValueError where the file cannot be read, or holds no such weights.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = set(file.metadata() or {})
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged, or no file of weights ({error})") from error
+    for key, module in _SOURCES.items():
+        if key in keys:
+            return import_module(module).torso_weights(path)
+    raise ValueError(f"{path}: holds no torso that an agent could start from")
+
+
+def start_torso(algorithm: Algorithm, weights: dict[str, Tensor], source: str) -> None:
+    """Let the algorithm's network, and every copy of it, start with a torso of these weights.
+
+    Layers that normalise may be missing among the weights, and start as ever. source: where the
+    weights are from, for messages. Raises ValueError where they do not fit.
+    """
+    torso = _torsos(algorithm)[0]
+    own = torso.state_dict()
+    foreign = sorted(set(weights) - set(own))
+    missing = sorted(name for name in set(own) - set(weights) if "norm" not in name)
+    unlike = sorted(
+        f"{name} {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
+        for name in set(own) & set(weights)
+        if own[name].shape != weights[name].shape
+    )
+    if foreign or missing or unlike:
+        faults = (
+            ("unknown", foreign),
+            ("missing", missing),
+            ("of another shape", unlike),
+        )
+        told = "; ".join(f"{what}: {', '.join(names)}" for what, names in faults if names)
+        raise ValueError(
+            f"the torso in {source} does not fit the agent's ({told}); give both the same torso, "
+            "sizes and observations"
+        )
+    state = algorithm.state_dict()  # its tensors are those in use
+    for part in _COPIES:
+        for key, tensor in (state.get(part) or {}).items():
+            for name in _TORSOS:
+                _, found, layer = key.partition(f"network.{name}.")
+                if found and layer in weights:
+                    with torch.no_grad():
+                        tensor.copy_(weights[layer])
+
+
+def freeze_torso(algorithm: Algorithm, frozen: bool) -> None:
+    """Keep the torso from learning, or let it learn."""
+    for torso in _torsos(algorithm):
+        torso.requires_grad_(not frozen)
+
+
+def _torsos(algorithm: Algorithm) -> list[nn.Module]:
+    network = algorithm.policy.network
+    torsos = [getattr(network, name, None) for name in _TORSOS]
+    found = [torso for torso in torsos if isinstance(torso, nn.Module)]
+    if not found:
+        raise ValueError(f"{type(algorithm).__name__} has no torso that could start from a file")
+    return found
