@@ -8,15 +8,18 @@ rare. The same was found to lift plain reconstruction errors for PCA (`PCAWindow
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rlkit.autoencoder.autoencoder import Autoencoder
 from rlkit.autoencoder.configuration import AutoencoderConfig
+from rlkit.autoencoder.network import AutoencoderNetwork
 
 
 @dataclass(frozen=True)
@@ -125,3 +128,42 @@ class AutoencoderWindows:
             raise ValueError(f"windows of {length} steps cannot be pooled by {pool}")
         pooled = windows.reshape(count, length // pool, pool, channels).mean(2)
         return np.ascontiguousarray(pooled.reshape(count, -1), np.float32)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What was learnt, for a file: usual (size,) and whitening (size, size) float64, size being
+        the numbers of a pooled window, and the autoencoder's weights as `network.*`. Raises
+        NotFittedError before `fit`."""
+        weights = self.autoencoder.network.state_dict()
+        return {
+            "usual": torch.from_numpy(self._usual),
+            "whitening": torch.from_numpy(self._whitening),
+            **{f"network.{name}": tensor for name, tensor in weights.items()},
+        }
+
+    def load_state(self, state: Mapping[str, torch.Tensor], window: tuple[int, int]) -> Self:
+        """Take up what `state` gave, for windows of (length, channels).
+
+        Raises ValueError or RuntimeError where it does not fit them.
+        """
+        length, channels = window
+        if length % self.config.pool:
+            raise ValueError(f"windows of {length} steps cannot be pooled by {self.config.pool}")
+        size = length // self.config.pool * channels
+        weights = {key.removeprefix("network."): tensor for key, tensor in state.items()}
+        usual, whitening = weights.pop("usual", None), weights.pop("whitening", None)
+        for name, tensor, shape in (
+            ("usual", usual, (size,)),
+            ("whitening", whitening, (size, size)),
+        ):
+            if tensor is None or tensor.shape != shape or tensor.dtype != torch.float64:
+                found = None if tensor is None else (tensor.dtype, tuple(tensor.shape))
+                raise ValueError(f"{name} of windows {window} is float64 {shape}, not {found}")
+        assert usual is not None
+        assert whitening is not None
+        with torch.random.fork_rng():
+            space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+            network = AutoencoderNetwork(space, self.config.autoencoder)
+        network.load_state_dict(weights)
+        self.autoencoder._network = network.eval()
+        self._usual, self._whitening = usual.numpy(), whitening.numpy()
+        return self

@@ -7,11 +7,14 @@ windows span what is normal, and what they leave over is the anomaly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -97,3 +100,37 @@ class PCAWindows:
         weights = centred @ self._components.T
         weights *= self._gains
         return self._identity_gain * centred + weights @ self._components
+
+    def state(self) -> dict[str, Tensor]:
+        """What was learnt, for a file: mean (numbers of a window,), components (kept, numbers),
+        gains (kept,) and identity_gain (), all float64. Raises RuntimeError before `fit`."""
+        if not self._mean.size:
+            raise RuntimeError("these components have learnt nothing yet: call fit first")
+        return {
+            "mean": torch.from_numpy(self._mean),
+            "components": torch.from_numpy(self._components),
+            "gains": torch.from_numpy(self._gains),
+            "identity_gain": torch.tensor(self._identity_gain, dtype=torch.float64),
+        }
+
+    def load_state(self, state: Mapping[str, Tensor], window: tuple[int, int]) -> Self:
+        """Take up what `state` gave, for windows of (length, channels).
+
+        Raises ValueError where it does not fit them.
+        """
+        size = window[0] * window[1]
+        kept = len(state["components"]) if "components" in state else 0
+        shapes = {
+            "mean": (size,),
+            "components": (kept, size),
+            "gains": (kept,),
+            "identity_gain": (),
+        }
+        found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        if found != shapes or any(tensor.dtype != torch.float64 for tensor in state.values()):
+            raise ValueError(f"components of windows {window} are float64 {shapes}, not {found}")
+        self._mean = state["mean"].numpy()
+        self._components = state["components"].numpy()
+        self._gains = state["gains"].numpy()
+        self._identity_gain = float(state["identity_gain"])
+        return self

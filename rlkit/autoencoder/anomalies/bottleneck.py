@@ -1,0 +1,239 @@
+"""Which alarms are alike, by what the bottleneck of an autoencoder makes of their windows.
+
+Codes of the windows that made alarms, together with codes of normal windows, are reduced by PCA; an
+alarm is the mean of its windows there, and alarms are clustered by k-means. The number of clusters
+is that with the highest mean silhouette (Rousseeuw 1987). Where even this is below .25, below which
+Kaufman and Rousseeuw 1990 ("Finding Groups in Data") see no substantial structure, or alarms are
+few, all are one cluster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.autoencoder.anomalies.alarms import Alarm
+from rlkit.autoencoder.anomalies.detector import Detector, WindowDetector
+from rlkit.autoencoder.anomalies.optional_packages import needs
+from rlkit.autoencoder.anomalies.series import Series
+from rlkit.autoencoder.anomalies.windows import missing_share, windows_of
+
+FEWEST_ALARMS = 4
+"""That can be two clusters of more than one alarm each."""
+
+
+@runtime_checkable
+class BottleneckModel(Protocol):
+    """A `WindowModel` that squeezes windows through a bottleneck."""
+
+    def codes(self, windows: NDArray[np.float64]) -> NDArray[np.floating]:
+        """(count, length, channels) -> (count, latents)."""
+        ...
+
+
+@dataclass(frozen=True)
+class BottleneckConfig:
+    """How codes are reduced and clustered. Raises ValueError for what cannot be."""
+
+    dimensions: Literal[2, 3] = 3
+    """To which codes are reduced."""
+    max_clusters: int = 6
+    """Clusters of alarms at most, at least 1."""
+    least_silhouette: float = 0.25
+    """Mean silhouette, -1 to 1, below which alarms are one cluster; see the module."""
+    normal_windows: int = 1_000
+    """Normal windows that are compared with, evenly spaced, at least 1."""
+    windows_per_alarm: int = 100
+    """Windows of an alarm that are looked at, evenly spaced, at least 1."""
+    seed: int = 0
+    """Of the first centres of clusters."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_clusters", "normal_windows", "windows_per_alarm"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.dimensions not in (2, 3):
+            raise ValueError(f"dimensions must be 2 or 3, got {self.dimensions}")
+        if not -1 <= self.least_silhouette <= 1:
+            raise ValueError(f"least_silhouette must be -1 to 1, got {self.least_silhouette}")
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """Codes reduced to few dimensions; alarms are counted over all series, in their order."""
+
+    normal: NDArray[np.float64]
+    """(normal windows, dimensions)."""
+    alarmed: NDArray[np.float64]
+    """(alarmed windows, dimensions)."""
+    alarm_of: NDArray[np.int64]
+    """(alarmed windows,), the alarm that each belongs to."""
+    centres: NDArray[np.float64]
+    """(alarms, dimensions), means of each alarm's windows."""
+    clusters: NDArray[np.int64]
+    """(alarms,), from 0, the largest cluster first."""
+    explained: NDArray[np.float64]
+    """(dimensions,), share of the codes' variance."""
+    silhouette: float | None
+    """Mean over alarms, -1 to 1; None where all are one cluster."""
+
+    @property
+    def cluster_count(self) -> int:
+        """At least 1."""
+        return int(self.clusters.max()) + 1
+
+
+@dataclass(frozen=True)
+class Alarmed:
+    """A series, its scores (time,), and its alarms in order."""
+
+    series: Series
+    scores: NDArray[np.float64]
+    alarms: tuple[Alarm, ...]
+
+
+def look_through_bottleneck(
+    detector: Detector,
+    alarmed: Sequence[Alarmed],
+    threshold: float,
+    *,
+    normal: Sequence[Series] = (),
+    config: BottleneckConfig | None = None,
+) -> Bottleneck | None:
+    """Reduce and cluster what a fitted detector's bottleneck makes of alarms.
+
+    alarmed: series with the alarms at `threshold`. normal: series to compare with; where there are
+    none, windows that touch no alarm. Returns None for a detector without a bottleneck, or where
+    there is no alarm. Raises ImportError without scikit-learn, and as `decision_function`.
+    """
+    config = config or BottleneckConfig()
+    if not isinstance(detector, WindowDetector) or not any(each.alarms for each in alarmed):
+        return None
+    model = detector.model
+    if not isinstance(model, BottleneckModel):
+        return None
+    parts: list[NDArray[np.float64]] = []
+    counts: list[int] = []
+    for each in alarmed:
+        if each.alarms:
+            places = [_windows_of(detector, each, alarm, threshold) for alarm in each.alarms]
+            places = [_thinned(some, config.windows_per_alarm) for some in places]
+            counts += map(len, places)
+            parts.append(_codes(detector, model, each.series, np.concatenate(places)))
+    usual = [
+        _codes(detector, model, series, places)
+        for series, places in _normal_windows(detector, alarmed, normal, config.normal_windows)
+    ]
+    codes = np.concatenate((*usual, *parts))
+    points, explained = _reduced(codes, config.dimensions)
+    points, points_alarmed = np.split(points, [sum(map(len, usual))])
+    alarm_of = np.repeat(np.arange(len(counts)), counts)
+    sums = np.zeros((len(counts), config.dimensions))
+    np.add.at(sums, alarm_of, points_alarmed)
+    centres = sums / np.array(counts)[:, None]
+    clusters, silhouette = cluster_alarms(centres, config)
+    return Bottleneck(points, points_alarmed, alarm_of, centres, clusters, explained, silhouette)
+
+
+def cluster_alarms(
+    centres: NDArray[np.float64], config: BottleneckConfig | None = None
+) -> tuple[NDArray[np.int64], float | None]:
+    """Clusters of points (alarms, dimensions), as the module says.
+
+    Returns (alarms,) from 0, the largest cluster first, and the mean silhouette, None where all are
+    one cluster. Raises ImportError without scikit-learn.
+    """
+    config = config or BottleneckConfig()
+    with needs("clustering alarms", "scikit-learn"):
+        from sklearn.cluster import KMeans
+        from sklearn.metrics import silhouette_score
+    starts: Any = 10  # its annotation lacks integers
+    best, best_silhouette = np.zeros(len(centres), np.int64), -math.inf
+    if len(centres) < FEWEST_ALARMS:
+        return best, None
+    most = min(config.max_clusters, len(centres) - 1, len(np.unique(centres, axis=0)))
+    for count in range(2, most + 1):
+        labels = KMeans(count, n_init=starts, random_state=config.seed).fit_predict(centres)
+        silhouette = float(silhouette_score(centres, labels))
+        if silhouette >= config.least_silhouette and silhouette > best_silhouette:
+            best, best_silhouette = labels, silhouette
+    found, first, sizes = np.unique(best, return_index=True, return_counts=True)
+    rank = np.empty(len(found), np.int64)
+    rank[np.lexsort((first, -sizes))] = np.arange(len(found))
+    clusters = rank[np.searchsorted(found, best)]
+    return clusters, best_silhouette if len(found) > 1 else None
+
+
+def _windows_of(
+    detector: WindowDetector, alarmed: Alarmed, alarm: Alarm, threshold: float
+) -> NDArray[np.int64]:
+    """Windows that made an alarm: those that were the newest at steps above the threshold, or with
+    the alignment `mean` those around such steps."""
+    steps = alarm.start + np.flatnonzero(alarmed.scores[alarm.start : alarm.stop] > threshold)
+    windows = detector.windows
+    behind = windows.length - 1 if windows.alignment == "end" else windows.length // 2
+    last = (len(alarmed.series) - windows.length) // windows.stride
+    return np.unique(np.clip((steps - behind) // windows.stride, 0, last))
+
+
+def _normal_windows(
+    detector: WindowDetector, alarmed: Sequence[Alarmed], normal: Sequence[Series], most: int
+) -> list[tuple[Series, NDArray[np.int64]]]:
+    """At most so many windows, evenly from all series; see `look_through_bottleneck`."""
+    windows = detector.windows
+    candidates: list[tuple[Series, NDArray[np.int64]]] = []
+    for series in normal:
+        if len(series) >= windows.length:
+            share = missing_share(np.isnan(series.values), windows)
+            candidates.append((series, np.flatnonzero(share <= windows.max_missing)))
+    for each in () if normal else alarmed:
+        on = np.zeros((len(each.series), 1), bool)
+        for alarm in each.alarms:
+            on[alarm.start : alarm.stop] = True
+        candidates.append((each.series, np.flatnonzero(missing_share(on, windows) == 0)))
+    every = max(1, -(-sum(len(places) for _, places in candidates) // most))
+    chosen: list[tuple[Series, NDArray[np.int64]]] = []
+    passed = 0
+    for series, places in candidates:
+        some = places[-passed % every :: every]
+        passed += len(places)
+        if len(some):
+            chosen.append((series, some))
+    return chosen
+
+
+def _codes(
+    detector: WindowDetector, model: BottleneckModel, series: Series, places: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(places, latents), of the windows at `places` in a series."""
+    values = detector.fitted.scaling.prepare(series).values
+    windows = windows_of(values, detector.windows)
+    return np.asarray(model.codes(windows[places]), np.float64)
+
+
+def _thinned(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many, evenly spaced, the first among them."""
+    return places[:: -(-len(places) // most)]
+
+
+def _reduced(
+    codes: NDArray[np.float64], dimensions: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(windows, dimensions) by PCA, and the share of variance of each dimension.
+
+    Dimensions beyond those that codes have are zero.
+    """
+    with needs("explaining alarms by a bottleneck", "scikit-learn"):
+        from sklearn.decomposition import PCA
+    points, shares = np.zeros((len(codes), dimensions)), np.zeros(dimensions)
+    if np.ptp(codes, axis=0).any():
+        pca = PCA(min(dimensions, *codes.shape), svd_solver="full")
+        reduced = pca.fit_transform(codes)
+        points[:, : reduced.shape[1]] = reduced
+        shares[: reduced.shape[1]] = pca.explained_variance_ratio_
+    return points, shares

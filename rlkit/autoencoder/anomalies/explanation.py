@@ -1,0 +1,167 @@
+"""Why a detector alarmed: the channels that made each alarm, and which alarms are alike.
+
+Channels come from `Detector.contributions`, summed over the alarm. Which alarms are alike comes
+from the bottleneck of an autoencoder, where there is one: see `bottleneck`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.autoencoder.anomalies.alarms import Alarm, alarms_of
+from rlkit.autoencoder.anomalies.bottleneck import (
+    Alarmed,
+    Bottleneck,
+    BottleneckConfig,
+    look_through_bottleneck,
+)
+from rlkit.autoencoder.anomalies.detector import Detector
+from rlkit.autoencoder.anomalies.series import Event, Series
+
+NAMED_CHANNELS = 5
+"""Channels named for an alarm at most."""
+USUAL = (0.01, 0.99)
+"""Quantiles of the normal set between which a channel is as usual."""
+
+
+@dataclass(frozen=True)
+class ChannelShare:
+    """What a channel did for an alarm."""
+
+    channel: str
+    share: float
+    """Of all channels' contributions, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class ExplainedAlarm:
+    """An alarm and its reasons."""
+
+    alarm: Alarm
+    peak: float
+    """Highest score."""
+    peak_step: int
+    """Where it is, the first of equals."""
+    channels: tuple[ChannelShare, ...]
+    """Those that did most, first the most; empty where the detector cannot tell."""
+    event: Event | None
+    """In which it starts, and which it has thereby found."""
+    cluster: int | None = None
+    """Alike alarms have the same, 0 being the largest; None where there is no bottleneck."""
+
+
+@dataclass(frozen=True)
+class ExplainedSeries:
+    """A series, its scores (time,), and its alarms in order."""
+
+    series: Series
+    scores: NDArray[np.float64]
+    alarms: tuple[ExplainedAlarm, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is known of all alarms."""
+
+    series: tuple[ExplainedSeries, ...]
+    bottleneck: Bottleneck | None
+    """None for detectors without one, or where there was no alarm."""
+    usual: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Range of each channel in normal series, in its unit; see `USUAL`."""
+
+    @property
+    def alarms(self) -> tuple[ExplainedAlarm, ...]:
+        """Of all series, in their order."""
+        return tuple(alarm for each in self.series for alarm in each.alarms)
+
+
+def explain(
+    detector: Detector,
+    scored: Sequence[tuple[Series, NDArray[np.float64]]],
+    threshold: float,
+    *,
+    merge_gap: int = 0,
+    normal: Sequence[Series] = (),
+    config: BottleneckConfig | None = None,
+) -> Explanation:
+    """Find the alarms of scored series, and their reasons.
+
+    scored: series with the scores that the fitted detector gave them, (time,). threshold,
+    merge_gap: as in `alarms_of`. normal: series without anomalies, to compare with; where there are
+    none, codes are compared with those of steps without an alarm, and nothing is usual.
+    Raises ValueError where scores do not fit their series, ImportError without scikit-learn where
+    there are alarms and a bottleneck, and as `Detector.contributions`.
+    """
+    explained: list[ExplainedSeries] = []
+    for series, scores in scored:
+        if np.shape(scores) != (len(series),):
+            raise ValueError(
+                f"series {series.name!r} of {len(series)} steps has scores of shape "
+                f"{np.shape(scores)}"
+            )
+        alarms = alarms_of(scores, threshold, merge_gap=merge_gap)
+        contributions = detector.contributions(series) if alarms else None
+        reasons = tuple(_explained(alarm, series, scores, contributions) for alarm in alarms)
+        explained.append(ExplainedSeries(series, scores, reasons))
+    alarmed = [
+        Alarmed(each.series, each.scores, tuple(one.alarm for one in each.alarms))
+        for each in explained
+    ]
+    bottleneck = look_through_bottleneck(detector, alarmed, threshold, normal=normal, config=config)
+    if bottleneck is not None:
+        explained = _with_clusters(explained, bottleneck.clusters)
+    return Explanation(tuple(explained), bottleneck, usual_ranges(normal))
+
+
+def usual_ranges(normal: Sequence[Series]) -> dict[str, tuple[float, float]]:
+    """The range of each channel that is in all series, between the quantiles `USUAL`.
+
+    Channels that are always missing are left out, as are all where there are no series.
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+    for name in normal[0].channels if normal else ():
+        if all(name in series.channels for series in normal):
+            columns = [series.values[:, series.channels.index(name)] for series in normal]
+            values = np.concatenate(columns)
+            values = values[~np.isnan(values)]
+            if len(values):
+                low, high = np.quantile(values, USUAL)
+                ranges[name] = float(low), float(high)
+    return ranges
+
+
+def _explained(
+    alarm: Alarm,
+    series: Series,
+    scores: NDArray[np.float64],
+    contributions: NDArray[np.float64] | None,
+) -> ExplainedAlarm:
+    peak_step = alarm.start + int(np.argmax(scores[alarm.start : alarm.stop]))
+    event = next((each for each in series.events if each.start <= alarm.start < each.stop), None)
+    shares: tuple[ChannelShare, ...] = ()
+    if contributions is not None:
+        sums = contributions[alarm.start : alarm.stop].sum(axis=0)
+        most = np.argsort(-sums, kind="stable")[:NAMED_CHANNELS]
+        total = sums.sum()
+        shares = tuple(
+            ChannelShare(series.channels[place], float(sums[place] / total))
+            for place in most
+            if sums[place] > 0
+        )
+    return ExplainedAlarm(alarm, float(scores[peak_step]), peak_step, shares, event)
+
+
+def _with_clusters(
+    explained: Sequence[ExplainedSeries], clusters: NDArray[np.int64]
+) -> list[ExplainedSeries]:
+    following = iter(clusters.tolist())
+    return [
+        replace(
+            each, alarms=tuple(replace(alarm, cluster=next(following)) for alarm in each.alarms)
+        )
+        for each in explained
+    ]
