@@ -23,6 +23,9 @@ from rlkit.dbn.noise import Noise
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rows import Rows, checked_rows
 
+LBFGS_ITERATIONS = 10
+"""Of an epoch with the optimizer "lbfgs"."""
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs and targets of rows to their mean loss."""
 
@@ -68,11 +71,12 @@ def finetune(
             if epoch == config.frozen_epochs > 0:
                 optimizer = _optimizer(network.parameters(), config)
             network.train()
-            batch_rows = len(learnt) if config.optimizer == "lbfgs" else config.batch_size
-            shuffled = learnt[noise.permutation(len(learnt))]
+            batches: Sequence[Tensor] = (learnt,)
+            if config.optimizer != "lbfgs":
+                batches = learnt[noise.permutation(len(learnt))].split(config.batch_size)
             losses = [
                 _update(network, rows[batch], targets[batch], loss, optimizer, config)
-                for batch in shuffled.split(batch_rows)
+                for batch in batches
             ]
             network.eval()
             held_out = None
@@ -265,7 +269,11 @@ def _optimizer(parameters: Any, config: FinetuneConfig) -> torch.optim.Optimizer
             return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=config.momentum)
         case "lbfgs":
             return torch.optim.LBFGS(
-                parameters, lr=config.learning_rate, max_iter=1, line_search_fn="strong_wolfe"
+                parameters,
+                lr=config.learning_rate,
+                max_iter=LBFGS_ITERATIONS,
+                history_size=LBFGS_ITERATIONS,
+                line_search_fn="strong_wolfe",
             )
 
 

@@ -21,7 +21,7 @@ class FinetuneConfig:
     momentum: float = 0.9
     """Of "sgd", in [0, 1)."""
     epochs: int = 50
-    """Most passes over the data; of "lbfgs", iterations."""
+    """Most passes over the data; with "lbfgs", ten iterations each."""
     batch_size: int = 100
     """Rows of an update; "lbfgs" takes all."""
     frozen_epochs: int = 0

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ def test_scikit_learn_clones_searches_and_pipes():
     from sklearn.pipeline import make_pipeline
 
     rbm = RBM(hidden_units=4, epochs=2, batch_size=5)
-    copy = clone(rbm)
+    copy: Any = clone(rbm)
     assert copy.get_params() == rbm.get_params()
     assert copy is not rbm
     assert "machine_" not in copy.__dict__

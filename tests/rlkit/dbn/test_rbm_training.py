@@ -188,7 +188,7 @@ def test_exact_likelihood_rises_under_training():
         ({"negative_chains": "long"}, "negative_chains must be"),
         ({"sparsity_target": 1.0}, r"sparsity_target must be in \(0, 1\), got 1.0"),
         ({"final_learning_rate": 1.0}, "final_learning_rate must be from 0 to learning_rate"),
-        ({"gradient_norm": -1.0}, "gradient_norm must be positive, got -1.0"),
+        ({"gradient_norm": -1.0}, "gradient_norm must be positive and finite, got -1.0"),
         ({"chains": 0}, "chains must be at least 1, got 0"),
         ({"weight_decay": float("nan")}, "weight_decay must be finite and not negative, got nan"),
     ],
