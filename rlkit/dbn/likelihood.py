@@ -20,7 +20,10 @@ from rlkit.dbn.noise import Noise
 from rlkit.dbn.tempering import TemperedPath
 
 MOST_ENUMERATED_UNITS = 20
-"""Units of a side that are enumerated at most: a million states, some seconds."""
+"""Units of a side that are enumerated at most: a million states."""
+
+MOST_TERMS = 2**27
+"""States times units of the other side that are gone through unasked: some seconds."""
 
 _STATES_AT_ONCE = 4096
 
@@ -44,8 +47,10 @@ class LogPartition:
 
 
 def can_enumerate(machine: Machine) -> bool:
-    """Whether `exact_log_partition` takes this machine."""
-    return _smaller_side(machine) <= MOST_ENUMERATED_UNITS
+    """Whether `exact_log_partition` takes this machine, and seconds at most."""
+    units = _smaller_side(machine)
+    other = machine.visible_units + machine.hidden_units - units
+    return units <= MOST_ENUMERATED_UNITS and 2**units * other <= MOST_TERMS
 
 
 def exact_log_partition(machine: Machine) -> LogPartition:
@@ -141,7 +146,7 @@ def log_partition(
     temperatures: int = 1000,
     seed: int = 0,
 ) -> LogPartition:
-    """Exact where the machine is small enough, otherwise as `annealed_log_partition` says."""
+    """Exact where that takes seconds, otherwise as `annealed_log_partition` says."""
     if can_enumerate(machine):
         return exact_log_partition(machine)
     return annealed_log_partition(

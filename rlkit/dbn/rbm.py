@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,52 +15,20 @@ import torch
 from torch import Tensor
 
 from rlkit.dbn.estimator import ConfiguredEstimator
-from rlkit.dbn.likelihood import (
-    LogPartition,
-    base_log_partition,
-    log_likelihood,
-    log_partition,
-)
+from rlkit.dbn.likelihood import LogPartition, log_likelihood, log_partition
 from rlkit.dbn.machine import GaussianMachine, Machine, base_rates
 from rlkit.dbn.noise import Noise
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_training import Trainer, initial_machine
+from rlkit.dbn.rbm_watch import (
+    WATCHED_ROWS,
+    DivergenceError,
+    DivergenceWarning,
+    EpochRecord,
+    Watch,
+    advice,
+)
 from rlkit.dbn.rows import Rows, checked_rows, refuse_constant_columns, split_rows
-
-WATCHED_ROWS = 256
-"""Of training and of held-out data, on which each epoch is judged; more would cost time."""
-
-WORST_RECONSTRUCTION = 1.5
-"""Error of reconstruction, as a multiple of that of column means, beyond which one diverges."""
-
-
-class DivergenceWarning(UserWarning):
-    """A training diverged; earlier weights were kept."""
-
-
-class DivergenceError(ArithmeticError):
-    """A training diverged before there were weights to keep."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one pass over the data came to, measured on WATCHED_ROWS."""
-
-    epoch: int
-    """From 0."""
-    seconds: float
-    """Of the updates alone."""
-    learning_rate: float
-    """At the end."""
-    reconstruction_error: float
-    """Of training rows: cross-entropy in nats a row, or squared error a row in standard deviations
-    of the data (`Machine.reconstruction_error`)."""
-    held_out_reconstruction_error: float | None
-    """Of held-out rows; None where there are none."""
-    free_energy_gap: float | None
-    """Mean free energy of held-out rows less that of training rows, in nats: how much less likely
-    they are. It needs no partition function; growing, it tells of overfitting (Hinton 2012,
-    section 6)."""
 
 
 class RBM(ConfiguredEstimator[RBMConfig]):
@@ -88,7 +55,7 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         X: (rows, visible); in [0, 1] for Bernoulli units, where values between are chances.
         y: ignored. held_out: rows to watch instead of a share of X.
 
-        Warns (DivergenceWarning) where the training diverges after an epoch that did not: it stops,
+        Warns (DivergenceWarning) where training diverges after an epoch that did not: it stops,
         and the weights are those of the epoch that reconstructed best. Raises DivergenceError where
         there was none, and ValueError for data that does not fit (see `rows.checked_rows`).
         """
@@ -102,17 +69,21 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         trainer = self._trainer
         rows = self._standardised(rows)
         some = rows[split.permutation(len(rows))[:WATCHED_ROWS]]
-        watch = _Watch(self, some, None if watched is None else self._standardised(watched))
+        watch = Watch(
+            self.config,
+            self._moved_back(self.base_, self.base_),
+            some,
+            None if watched is None else self._standardised(watched),
+        )
         for epoch in range(self.config.epochs):
             seconds = self._pass(rows, epoch, self.config.epochs)
             record, trouble = watch.judge(trainer.machine, epoch, seconds)
             self.history_.append(record)
             if trouble is not None:
                 self._finish(watch.best_or_raise(trouble))
+                kept = f"kept the weights of epoch {watch.best_epoch}"
                 warnings.warn(
-                    f"{trouble}; kept the weights of epoch {watch.best_epoch};{self._advice()}",
-                    DivergenceWarning,
-                    stacklevel=2,
+                    f"{trouble}; {kept};{advice(self.config)}", DivergenceWarning, stacklevel=2
                 )
                 # What the chains and velocities hold is no start for more training.
                 del self._trainer
@@ -128,8 +99,8 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         finite afterwards.
         """
         if "machine_" not in self.__dict__:
-            self._begin(self._checked(X))
             rows = self._checked(X)
+            self._begin(rows)
         else:
             rows = checked_rows(X, self.config.visible, self.n_features_in_)
             if "_trainer" not in self.__dict__:
@@ -137,7 +108,7 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         self._pass(self._standardised(rows), self._passes, None)
         if not self._trainer.machine.is_finite():
             del self._trainer
-            raise DivergenceError(f"weights are no longer finite;{self._advice()}")
+            raise DivergenceError(f"weights are no longer finite;{advice(self.config)}")
         self._passes += 1
         self._finish(self._trainer.machine)
         return self
@@ -324,81 +295,3 @@ class RBM(ConfiguredEstimator[RBMConfig]):
             progress = 0.0 if epochs is None else (epoch + number / len(batches)) / epochs
             trainer.step(rows.index_select(0, batch), config.learning_rate_at(progress), momentum)
         return time.perf_counter() - started
-
-    def _advice(self) -> str:
-        config = self.config
-        advice = f" lower learning_rate (now {config.learning_rate:g})"
-        if config.momentum > 0.0:
-            advice += f" or momentum (now {config.momentum:g})"
-        if config.weight_decay == 0.0:
-            advice += ", set weight_decay"
-        if config.clipped_norm is None:
-            advice += ", set gradient_norm"
-        return f"{advice}, or give more rows"
-
-
-class _Watch:
-    """Judges epochs on few rows, and keeps the best machine so far."""
-
-    def __init__(self, rbm: RBM, rows: Tensor, held_out: Tensor | None) -> None:
-        """Rows as the trainer sees them."""
-        self._config = rbm.config
-        self._advice = rbm._advice()
-        self._rows = rows
-        self._held_out = None if held_out is None else held_out[:WATCHED_ROWS]
-        self.best_epoch = -1
-        self._best: Machine | None = None
-        self._least_error = float("inf")
-        base = rbm._moved_back(rbm.base_, rbm.base_)
-        partition = LogPartition(base_log_partition(base), 0.0, float("inf"))
-        judged = [self._rows] if self._held_out is None else [self._rows, self._held_out]
-        # A machine of Bernoulli units gives no row a probability above 1. So if rows lie further
-        # apart than this, one kind is less likely than if all units were independent.
-        self._largest_gap = max(
-            -float(log_likelihood(base, watched, partition).mean()) for watched in judged
-        )
-        self._largest_error = WORST_RECONSTRUCTION * float(
-            base.reconstruction_error(judged[-1]).mean()
-        )
-
-    def judge(self, machine: Machine, epoch: int, seconds: float) -> tuple[EpochRecord, str | None]:
-        """The epoch's record, and what is wrong where it diverged."""
-        error = float(machine.reconstruction_error(self._rows).mean())
-        held_out_error = gap = None
-        if self._held_out is not None:
-            held_out_error = float(machine.reconstruction_error(self._held_out).mean())
-            held_out, seen = (
-                float(machine.free_energy(rows).mean()) for rows in (self._held_out, self._rows)
-            )
-            gap = held_out - seen
-        record = EpochRecord(
-            epoch=epoch,
-            seconds=seconds,
-            learning_rate=self._config.learning_rate_at((epoch + 1) / self._config.epochs),
-            reconstruction_error=error,
-            held_out_reconstruction_error=held_out_error,
-            free_energy_gap=gap,
-        )
-        if not machine.is_finite():
-            return record, f"training diverged in epoch {epoch}: weights are no longer finite"
-        if gap is not None and not abs(gap) <= self._largest_gap:
-            return record, (
-                f"training diverged in epoch {epoch}: the free energies of held-out and training"
-                f" rows are {abs(gap):.4g} nats apart, more than independent units would need"
-                f" ({self._largest_gap:.4g})"
-            )
-        judged = error if held_out_error is None else held_out_error
-        if not judged <= self._largest_error:
-            return record, (
-                f"training diverged in epoch {epoch}: rows are reconstructed with an error of"
-                f" {judged:.4g}, more than {WORST_RECONSTRUCTION} times that of column means"
-            )
-        if judged <= self._least_error:
-            self._least_error, self.best_epoch, self._best = judged, epoch, machine.copy()
-        return record, None
-
-    def best_or_raise(self, trouble: str) -> Machine:
-        """The best machine so far. Raises DivergenceError where there is none."""
-        if self._best is None:
-            raise DivergenceError(f"{trouble};{self._advice}")
-        return self._best

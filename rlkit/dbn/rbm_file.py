@@ -26,8 +26,9 @@ from rlkit.dbn.finetune import DBNClassifier, DBNRegressor, FinetunedConfig, Fin
 from rlkit.dbn.finetune_config import FinetuneConfig
 from rlkit.dbn.machine import MACHINES, Machine
 from rlkit.dbn.network import feed_forward
-from rlkit.dbn.rbm import RBM, EpochRecord
+from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
+from rlkit.dbn.rbm_watch import EpochRecord
 from rlkit.reasons import reason_of
 from rlkit.whole_files import whole_file
 

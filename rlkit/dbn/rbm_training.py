@@ -59,7 +59,7 @@ class Trainer:
         self._activity: Tensor | None = None
         self._tempered: TemperedChains | None = None
         if config.negative_chains == "persistent":
-            self._samples.bernoulli_(0.0)
+            self._samples.zero_()
             start = base.sample_visible(self._samples, noise)
             noise.bernoulli_into(self._samples, machine.hidden_mean(start))
         elif config.negative_chains == "tempered":

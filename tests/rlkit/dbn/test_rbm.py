@@ -10,8 +10,9 @@ import torch
 
 from rlkit.dbn.estimator import NotFittedError
 from rlkit.dbn.machine import GaussianMachine
-from rlkit.dbn.rbm import RBM, DivergenceError, DivergenceWarning
+from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
+from rlkit.dbn.rbm_watch import DivergenceError, DivergenceWarning
 
 
 def bars_and_stripes(side: int = 3) -> np.ndarray:
@@ -275,3 +276,12 @@ def test_tensors_bytes_and_read_only_arrays_are_data_as_well():
     np.testing.assert_array_equal(rbm.transform(frozen), rbm.transform(torch.tensor(rows)))
     assert rbm.gibbs(rows, steps=2, seed=0).shape == rows.shape
     np.testing.assert_array_equal(rbm.gibbs(rows, steps=0), rows)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 6])
+def test_ordinary_training_of_few_real_values_is_no_divergence(columns: int):
+    """Few held-out rows scatter; a warning would be an error here."""
+    for seed in range(5):
+        rows = np.random.default_rng(seed).standard_normal((40, columns))
+        rbm = RBM(RBMConfig.gaussian(hidden_units=3, epochs=4, batch_size=10, seed=seed)).fit(rows)
+        assert len(rbm.history_) == 4
