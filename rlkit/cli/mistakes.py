@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _EXPECTED = {
+    "rlkit.autoencoder.anomalies.detector_file": "DetectorFileError",
     "rlkit.autoencoder.anomalies.series": "SeriesFileError",
     "rlkit.autoencoder.autoencoder": "AutoencoderFileError",
     "rlkit.autoencoder.observations": "ObservationsFileError",

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from rlkit.autoencoder.anomalies.series import Event, Series
 from rlkit.autoencoder.anomalies.telemetry import ROLES
 
+NORMAL_ROLES = ("normal", "held_out")
+"""Of series without anomalies, as ever."""
+
 
 @dataclass(frozen=True)
 class Division:
@@ -49,7 +52,7 @@ def divide(series: Sequence[Series], held_out: float) -> Division:
             )
         normal = [each for each, role in zip(series, roles, strict=True) if role == "normal"]
         others = [each for each, role in zip(series, roles, strict=True) if role == "held_out"]
-        scored = with_other_roles(series, ("normal", "held_out"))
+        scored = with_other_roles(series, NORMAL_ROLES)
     else:
         normal = [each for each in series if not each.events]
         others, scored = [], [each for each in series if each.events]

@@ -134,6 +134,22 @@ def usual_ranges(normal: Sequence[Series]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
+def name_channels(
+    contributions: NDArray[np.float64], channels: Sequence[str]
+) -> tuple[ChannelShare, ...]:
+    """The channels that contribute most, first the most, with their shares of all.
+
+    contributions: (channels,), at least 0. At most `NAMED_CHANNELS`, none that contributes nothing.
+    """
+    most = np.argsort(-contributions, kind="stable")[:NAMED_CHANNELS]
+    total = contributions.sum()
+    return tuple(
+        ChannelShare(channels[place], float(contributions[place] / total))
+        for place in map(int, most)
+        if contributions[place] > 0
+    )
+
+
 def _explained(
     alarm: Alarm,
     series: Series,
@@ -145,13 +161,7 @@ def _explained(
     shares: tuple[ChannelShare, ...] = ()
     if contributions is not None:
         sums = contributions[alarm.start : alarm.stop].sum(axis=0)
-        most = np.argsort(-sums, kind="stable")[:NAMED_CHANNELS]
-        total = sums.sum()
-        shares = tuple(
-            ChannelShare(series.channels[place], float(sums[place] / total))
-            for place in most
-            if sums[place] > 0
-        )
+        shares = name_channels(sums, series.channels)
     return ExplainedAlarm(alarm, float(scores[peak_step]), peak_step, shares, event)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from rlkit.autoencoder.anomalies.explanation import (
     explain,
 )
 from rlkit.autoencoder.anomalies.metrics import auroc, pr_auc
+from rlkit.autoencoder.anomalies.plant_faults import SEVERITIES
 from rlkit.autoencoder.anomalies.series import Series
 from rlkit.autoencoder.anomalies.vus import vus_pr
 
@@ -195,7 +196,13 @@ def judge(explanation: Explanation, rule: AlarmRule) -> Quality | None:
         rule.threshold,
         merge_gap=rule.merge_gap,
     )
-    return Quality(len(rankings), *means, alarms=report)
+    ordered = sorted(report.by_severity.items(), key=lambda item: _rank(item[0]))
+    return Quality(len(rankings), *means, alarms=replace(report, by_severity=dict(ordered)))
+
+
+def _rank(severity: str) -> int:
+    """Known severities from mild to severe, others after them as they come."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
 def _alarm_to_json(explained: ExplainedAlarm) -> dict[str, Any]:

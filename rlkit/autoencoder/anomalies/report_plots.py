@@ -105,6 +105,7 @@ def draw_timeline(each: ExplainedSeries, threshold: float) -> Figure:
     highest = float(each.scores.max())
     if threshold > 0 and each.scores.min() > 0 and highest > _LOGARITHMIC * threshold:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,g}")
     for number, one in enumerate(each.alarms, start=1):
         letter = "" if one.cluster is None else cluster_name(one.cluster)
         label = f"{number}{letter}" if len(each.alarms) <= _NUMBERED else ""
