@@ -8,7 +8,7 @@ from typing import Any
 
 from rlkit.algorithms import ALGORITHMS, starting_point
 from rlkit.environment_ids import BIN_PICKING, DATA_CENTER
-from rlkit.environments import GymnasiumEnvironment, make_envs
+from rlkit.environments import EncodedEnvironment, GymnasiumEnvironment, make_envs
 from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.sb3.config import StableBaselinesConfig
 from rlkit_agents.dqn import DQNConfig
@@ -81,6 +81,28 @@ RECIPES: dict[str, Recipe] = {
                 learning_rate_end=5e-5,
                 learning_rate_steps=6_000_000,
                 symmetries=(_MIRRORED_RING,),
+            ),
+            minutes=60,
+            evaluation=EvaluationSchedule(video_every=2_000_000),
+        ),
+        Recipe(
+            name="boxing-latent",
+            environment=EncodedEnvironment(
+                AtariProtocol(game="boxing", frame_stack=1), encoder="boxing", frame_stack=4
+            ),
+            algorithm=DQNConfig(
+                network=NetworkConfig(
+                    torso="mlp", hidden_sizes=(256, 256), dueling=True, layer_norm="dense"
+                ),
+                head=HeadConfig("quantile", atoms=32),
+                double=False,
+                batch_size=160,
+                samples_per_step=5.0,
+                target_update_every=200,
+                learning_rate=2e-4,
+                learning_rate_end=5e-5,
+                learning_rate_steps=6_000_000,
+                symmetries=(_MIRRORED_RING,),  # the encoder's codes are mirrored as pictures are
             ),
             minutes=60,
             evaluation=EvaluationSchedule(video_every=2_000_000),

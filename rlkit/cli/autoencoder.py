@@ -13,6 +13,7 @@ _COMMANDS = {
     "encode": "write the codes of observations into a file, or decode codes",
     "record": "record a data centre's telemetry, normal and with faults",
     "anomalies": "find anomalies in series, and report them with their reasons",
+    "bench": "compare detectors of anomalies on telemetry and on real series",
 }
 """Command -> what it does. Module `rlkit.cli.autoencoder_<command>` runs it."""
 

@@ -1,9 +1,8 @@
 """An autoencoder as a detector of anomalies: what it cannot rebuild of a window is unusual.
 
-Its residuals on normal windows that it has not learnt from are not alike in all directions: some
-mixtures of channels are hard to rebuild at the best of times, others never err. So residuals are
-whitened by their own covariance before they are squared, and a small error counts where errors are
-rare. The same was found to lift plain reconstruction errors for PCA (`PCAWindows`, mahalanobis).
+Its residuals on normal windows are not alike in all directions: some mixtures of channels are hard
+to rebuild at the best of times, others never err. So residuals are whitened by their own covariance
+before they are squared, and a small error counts where errors are rare.
 """
 
 from __future__ import annotations
@@ -28,12 +27,7 @@ class AutoencoderWindowsConfig:
 
     autoencoder: AutoencoderConfig = field(
         default_factory=lambda: AutoencoderConfig(
-            kind="denoising",
-            latents=24,
-            hidden_sizes=(256, 128),
-            activation="silu",
-            masked=0.1,
-            epochs=60,
+            latents=16, hidden_sizes=(256, 128), activation="silu", epochs=60
         )
     )
     """The autoencoder of flattened windows."""
@@ -44,7 +38,7 @@ class AutoencoderWindowsConfig:
     """Whether residuals are whitened."""
     judged: float = 0.25
     """Share of the normal windows, the last ones, that the autoencoder does not learn from: they
-    tell when it has learnt enough, and what residuals are usual. In (0, 1)."""
+    tell when it has learnt enough. In (0, 1)."""
     shrinkage: float = 0.02
     """Share of the residuals' mean variance that is mixed into each direction's, in (0, 1]: what
     hardly ever erred shall not drown all else (Ledoit & Wolf 2004 mix alike)."""
@@ -81,7 +75,8 @@ class AutoencoderWindows:
         if not 0 < learnt < len(flat):
             raise ValueError(f"{len(flat)} windows are too few to learn from and judge by")
         self.autoencoder.fit(flat[:learnt], held_out=flat[learnt:])
-        residuals = self._left_over(flat[learnt:]).astype(np.float64)
+        # Of all windows: they are usual too, and the few of a short series do not tell directions.
+        residuals = self._left_over(flat).astype(np.float64)
         self._usual = residuals.mean(0)
         size = residuals.shape[1]
         self._whitening = np.eye(size)

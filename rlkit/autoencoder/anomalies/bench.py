@@ -1,0 +1,354 @@
+"""Detectors side by side: on a data centre's telemetry, and on series from installed packages.
+
+For each seed the telemetry is recorded anew, and whatever learns starts from other weights. All
+detectors see the same: a normal set to learn from, another to set the threshold on, series with
+faults to be judged on, and normal ones under weather and controllers that were not there before.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from rlkit.autoencoder.anomalies.affiliation import affiliation
+from rlkit.autoencoder.anomalies.alarms import alarms_of, judge_alarms, threshold_for
+from rlkit.autoencoder.anomalies.autoencoder_windows import (
+    AutoencoderWindows,
+    AutoencoderWindowsConfig,
+)
+from rlkit.autoencoder.anomalies.cusum import CUSUM, CUSUMConfig
+from rlkit.autoencoder.anomalies.detector import Detector, WindowDetector, WindowModel
+from rlkit.autoencoder.anomalies.isolation_forest import (
+    IsolationForestConfig,
+    IsolationForestWindows,
+)
+from rlkit.autoencoder.anomalies.matrix_profile import MatrixProfile
+from rlkit.autoencoder.anomalies.metrics import auroc, pr_auc
+from rlkit.autoencoder.anomalies.pca_windows import PCAWindows, PCAWindowsConfig
+from rlkit.autoencoder.anomalies.pooled_windows import PooledWindows
+from rlkit.autoencoder.anomalies.pyod_autoencoder import PyODAutoencoder, PyODAutoencoderConfig
+from rlkit.autoencoder.anomalies.real_series import REAL_SERIES, load_real_series
+from rlkit.autoencoder.anomalies.series import Series
+from rlkit.autoencoder.anomalies.telemetry import Telemetry, record_telemetry
+from rlkit.autoencoder.anomalies.telemetry_config import TelemetryConfig
+from rlkit.autoencoder.anomalies.vus import vus_pr
+from rlkit.autoencoder.anomalies.windows import WindowConfig
+from rlkit.run_folder import machine
+from rlkit.torch_threads import one_thread
+
+Report = Callable[[str], None]
+
+WEEKLY_ALARMS = 1.0
+"""False alarms a week for which thresholds are set."""
+MERGE_GAP = 12
+"""Steps between two alarms that are one; an hour of telemetry."""
+TELEMETRY_WINDOW = 24
+"""Steps; two hours."""
+REAL_WINDOW = 64
+"""Steps."""
+_EXOGENOUS = ("outdoor_dry_bulb_degc", "outdoor_wet_bulb_degc", "utilisation", "it_power_w")
+_ONLINE_SAMPLES = 300
+# A matrix profile takes minutes for what others do in a second: it gets this much to learn from and
+# to be judged on.
+_PROFILE_NORMAL, _PROFILE_TEST = 3, 15
+
+Make = Callable[[WindowConfig, int], Detector]
+"""A detector for windows, and a seed."""
+
+
+def _windowed(model: Callable[[int], WindowModel], pool: bool = False) -> Make:
+    def make(windows: WindowConfig, seed: int) -> Detector:
+        made = model(seed)
+        if pool and windows.length == TELEMETRY_WINDOW:
+            made = PooledWindows(made, windows.length)
+        return WindowDetector(made, windows=windows)
+
+    return make
+
+
+def _autoencoder(seed: int) -> AutoencoderWindows:
+    config = AutoencoderWindowsConfig()
+    return AutoencoderWindows(replace(config, autoencoder=replace(config.autoencoder, seed=seed)))
+
+
+_MAHALANOBIS = PCAWindowsConfig(score="mahalanobis", explained=0.9999)
+
+DETECTORS: Mapping[str, Make] = {
+    "autoencoder": _windowed(_autoencoder, pool=True),
+    "autoencoder, every sample": _windowed(_autoencoder),
+    "PCA": _windowed(lambda _: PCAWindows()),
+    "PCA, Mahalanobis": _windowed(lambda _: PCAWindows(_MAHALANOBIS)),
+    "PCA, Mahalanobis, of means": _windowed(lambda _: PCAWindows(_MAHALANOBIS), pool=True),
+    "CUSUM": lambda windows, seed: CUSUM(CUSUMConfig()),
+    "PyOD autoencoder": _windowed(lambda seed: PyODAutoencoder(PyODAutoencoderConfig(seed=seed))),
+    "isolation forest": _windowed(
+        lambda seed: IsolationForestWindows(IsolationForestConfig(seed=seed))
+    ),
+    "matrix profile": lambda windows, seed: MatrixProfile(windows=windows, normalize=False),
+}
+"""What is compared. `of means`: of the means of telemetry windows, as the autoencoder sees them;
+real series have every sample."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is measured."""
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """One telemetry and one start of what learns for each."""
+    detectors: tuple[str, ...] = tuple(DETECTORS)
+    """Names in `DETECTORS`."""
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
+    """What is recorded; its seed is replaced."""
+    real: tuple[str, ...] = tuple(REAL_SERIES)
+    """Names in `REAL_SERIES`; those whose package is missing are left out."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.detectors if name not in DETECTORS]
+        if unknown:
+            raise ValueError(f"no detector {', '.join(unknown)}; there are {', '.join(DETECTORS)}")
+        if not self.seeds:
+            raise ValueError("seeds names none")
+
+
+def run_benchmark(
+    config: BenchConfig,
+    *,
+    done: Sequence[Mapping[str, Any]] = (),
+    on_row: Callable[[Mapping[str, Any]], None] | None = None,
+    on_progress: Report | None = None,
+) -> dict[str, Any]:
+    """Measure every detector with every seed, on one thread.
+
+    done: rows of an earlier, broken-off run, which are not measured again. on_row: given each new
+    row as soon as it is there.
+
+    Returns plain JSON data: `machine`, and `rows`, each with `detector`, `seed`, and `telemetry`
+    and `real` as `judge_on_telemetry` and `judge_on_real_series` give them.
+    """
+    report = on_progress or (lambda line: None)
+    rows = list(done)
+    measured = {(row["detector"], row["seed"]) for row in rows}
+    with one_thread():
+        real = _real_series(config.real, report)
+        for seed in config.seeds:
+            left = [name for name in config.detectors if (name, seed) not in measured]
+            if not left:
+                continue
+            report(f"seed {seed}: recording telemetry")
+            telemetry = record_telemetry(replace(config.telemetry, seed=seed))
+            for name in left:
+                told = judge_on_telemetry(name, telemetry, seed)
+                on_real = judge_on_real_series(name, real, seed)
+                row = {"detector": name, "seed": seed, "telemetry": told, "real": on_real}
+                rows.append(row)
+                if on_row is not None:
+                    on_row(row)
+                report(
+                    f"seed {seed}, {name}: VUS-PR {told['vus_pr']:.3f} on telemetry, "
+                    f"{on_real['vus_pr']:.3f} on real series"
+                )
+    return {"machine": machine(), "weekly_alarms": WEEKLY_ALARMS, "rows": rows}
+
+
+def judge_on_telemetry(name: str, telemetry: Telemetry, seed: int) -> dict[str, Any]:
+    """How one detector does on telemetry, scoring as samples come (windows by their end).
+
+    Areas are means over the series with faults. The threshold is that of held-out normal weeks.
+    """
+    normal, test = telemetry.normal, telemetry.test
+    if name == "matrix profile":
+        normal = normal[:_PROFILE_NORMAL]
+        test = test[:: max(1, len(test) // _PROFILE_TEST)]
+    detector = DETECTORS[name](WindowConfig(TELEMETRY_WINDOW), seed)
+    begun = time.perf_counter()
+    detector.fit(normal)
+    fit_seconds = time.perf_counter() - begun
+    scored = [(series, detector.decision_function(series)) for series in test]
+    step_seconds = test[0].step_seconds
+    held_out = [detector.decision_function(each) for each in telemetry.held_out[: len(test)]]
+    threshold = threshold_for(
+        held_out,
+        step_seconds=step_seconds,
+        alarms_per_week=WEEKLY_ALARMS,
+        merge_gap=MERGE_GAP,
+    )
+    alarms = judge_alarms(scored, threshold, merge_gap=MERGE_GAP)
+    told = {
+        **_areas(scored),
+        "affiliation_f1": _mean(
+            affiliation(series.labels, scores > threshold).f1
+            for series, scores in scored
+            if (scores > threshold).any()
+        ),
+        "event_recall": alarms.event_recall,
+        "false_alarms_per_week": alarms.false_alarms_per_week,
+        "by_severity": {
+            severity: {
+                "recall": summary.recall,
+                "median_delay_hours": None
+                if summary.median_delay_seconds is None
+                else summary.median_delay_seconds / 3600,
+            }
+            for severity, summary in alarms.by_severity.items()
+        },
+        "vus_pr_by_kind": _by_kind(scored),
+        "fit_seconds": fit_seconds,
+        "online_microseconds": _online_microseconds(name, detector, test[0]),
+        "series": len(test),
+    }
+    for role in ("unseen_weather", "changed_policy"):
+        others = getattr(telemetry, role)[: len(test)]
+        told[role] = _hard_negatives(detector, others, threshold)
+    return told
+
+
+def judge_on_real_series(
+    name: str, real: Mapping[str, tuple[Sequence[Series], Sequence[Series]]], seed: int
+) -> dict[str, Any]:
+    """VUS-PR of one detector on each real series, looking back (windows by their mean).
+
+    real: by name, what to learn from and what to be judged on.
+    """
+    by_name = {}
+    for series_name, (normal, test) in real.items():
+        windows = WindowConfig(REAL_WINDOW, alignment="mean")
+        detector = DETECTORS[name](windows, seed).fit(normal)
+        areas = [vus_pr(each.labels, detector.decision_function(each)) for each in test]
+        by_name[series_name] = float(np.mean(areas))
+    return {"vus_pr": _mean(by_name.values()), "series": by_name}
+
+
+def summarise(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Means over seeds, with 95 % intervals by Student's t, a row for each detector."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in result["rows"]:
+        rows.setdefault(row["detector"], []).append(row)
+    return [{"detector": name, **_over_seeds(each)} for name, each in rows.items()]
+
+
+def comparison_table(result: Mapping[str, Any]) -> Table:
+    """A table of `summarise`."""
+    table = Table(title="Detectors of anomalies: means over seeds, with 95 % intervals")
+    table.add_column("detector")
+    columns = (
+        ("VUS-PR", "vus_pr"),
+        ("AUROC", "auroc"),
+        ("PR-AUC", "pr_auc"),
+        ("faults found", "event_recall"),
+        ("medium", "medium_recall"),
+        ("false/week", "false_alarms_per_week"),
+        ("VUS-PR, real", "real_vus_pr"),
+    )
+    for title, _ in columns:
+        table.add_column(title, justify="right")
+    for row in summarise(result):
+        cells = (_cell(*row[key]) for _, key in columns)
+        table.add_row(row["detector"], *cells)
+    return table
+
+
+def _over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from scipy import stats
+
+    def interval(values: Sequence[float]) -> tuple[float, float | None]:
+        mean = float(np.mean(values))
+        if len(values) < 2:
+            return mean, None
+        half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+        return mean, float(half)
+
+    on_telemetry = [row["telemetry"] for row in rows]
+    told = {
+        key: interval([each[key] for each in on_telemetry])
+        for key in (
+            "vus_pr",
+            "auroc",
+            "pr_auc",
+            "affiliation_f1",
+            "event_recall",
+            "false_alarms_per_week",
+            "fit_seconds",
+            "online_microseconds",
+        )
+    }
+    for severity in ("mild", "medium", "severe"):
+        told[f"{severity}_recall"] = interval(
+            [each["by_severity"][severity]["recall"] for each in on_telemetry]
+        )
+    told["real_vus_pr"] = interval([row["real"]["vus_pr"] for row in rows])
+    return told
+
+
+def _areas(scored: Sequence[tuple[Series, np.ndarray]]) -> dict[str, float]:
+    measures = {"vus_pr": vus_pr, "auroc": auroc, "pr_auc": pr_auc}
+    return {
+        name: _mean(measure(series.labels, scores) for series, scores in scored)
+        for name, measure in measures.items()
+    }
+
+
+def _by_kind(scored: Sequence[tuple[Series, np.ndarray]]) -> dict[str, dict[str, float]]:
+    areas: dict[str, dict[str, list[float]]] = {}
+    for series, scores in scored:
+        event = series.events[0]
+        of_kind = areas.setdefault(event.kind, {})
+        of_kind.setdefault(event.severity, []).append(vus_pr(series.labels, scores))
+    return {
+        kind: {severity: _mean(values) for severity, values in of_kind.items()}
+        for kind, of_kind in areas.items()
+    }
+
+
+def _hard_negatives(
+    detector: Detector, series: Sequence[Series], threshold: float
+) -> dict[str, float]:
+    """Alarms a week, and the share of the time that an alarm is on, where all is well."""
+    scores = [detector.decision_function(each) for each in series]
+    weeks = sum(len(each) * each.step_seconds for each in series) / (7 * 24 * 3600)
+    alarms = sum(len(alarms_of(each, threshold, merge_gap=MERGE_GAP)) for each in scores)
+    return {
+        "alarms_per_week": alarms / weeks if weeks else math.nan,
+        "share_of_time": _mean((each > threshold).mean() for each in scores),
+    }
+
+
+def _online_microseconds(name: str, detector: Detector, series: Series) -> float:
+    """Median time of scoring one sample, once a window is full."""
+    scorer = detector.online()
+    count = TELEMETRY_WINDOW + (9 if name == "matrix profile" else _ONLINE_SAMPLES)
+    seconds = []
+    for sample in series.values[:count]:
+        begun = time.perf_counter()
+        scorer.update(sample)
+        seconds.append(time.perf_counter() - begun)
+    return float(np.median(seconds[TELEMETRY_WINDOW:])) * 1e6
+
+
+def _real_series(
+    names: Sequence[str], report: Report
+) -> dict[str, tuple[Sequence[Series], Sequence[Series]]]:
+    found = {}
+    for name in names:
+        try:
+            series = load_real_series(name)
+        except ImportError as error:
+            report(f"left out {name}: {error}")
+            continue
+        found[name] = ((series.normal,), (series.test,))
+    return found
+
+
+def _mean(values: Any) -> float:
+    listed = [float(value) for value in values]
+    return float(np.mean(listed)) if listed else math.nan
+
+
+def _cell(mean: float, half: float | None) -> str:
+    return f"{mean:.3f}" if half is None else f"{mean:.3f} ± {half:.3f}"
