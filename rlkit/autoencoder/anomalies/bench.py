@@ -62,29 +62,40 @@ Make = Callable[[WindowConfig, int], Detector]
 """A detector for windows, and a seed."""
 
 
-def _windowed(model: Callable[[int], WindowModel], pool: bool = False) -> Make:
+def _windowed(model: Callable[[int], WindowModel]) -> Make:
+    return lambda windows, seed: WindowDetector(model(seed), windows=windows)
+
+
+def _of_means(model: Callable[[int], WindowModel], otherwise: Make) -> Make:
+    """Of telemetry, the means of whole windows; of other series, `otherwise`."""
+
     def make(windows: WindowConfig, seed: int) -> Detector:
-        made = model(seed)
-        if pool and windows.length == TELEMETRY_WINDOW:
-            made = PooledWindows(made, windows.length)
-        return WindowDetector(made, windows=windows)
+        if windows.length != TELEMETRY_WINDOW:
+            return otherwise(windows, seed)
+        return WindowDetector(PooledWindows(model(seed), windows.length), windows=windows)
 
     return make
 
 
-def _autoencoder(seed: int) -> AutoencoderWindows:
-    config = AutoencoderWindowsConfig()
-    return AutoencoderWindows(replace(config, autoencoder=replace(config.autoencoder, seed=seed)))
+def _autoencoder(latents: int) -> Callable[[int], WindowModel]:
+    def make(seed: int) -> WindowModel:
+        config = AutoencoderWindowsConfig()
+        settings = replace(config.autoencoder, latents=latents, seed=seed)
+        return AutoencoderWindows(replace(config, autoencoder=settings))
+
+    return make
 
 
 _MAHALANOBIS = PCAWindowsConfig(score="mahalanobis", explained=0.9999)
 
 DETECTORS: Mapping[str, Make] = {
-    "autoencoder": _windowed(_autoencoder, pool=True),
-    "autoencoder, every sample": _windowed(_autoencoder),
+    "autoencoder": _of_means(_autoencoder(8), _windowed(_autoencoder(16))),
+    "autoencoder, every sample": _windowed(_autoencoder(16)),
     "PCA": _windowed(lambda _: PCAWindows()),
     "PCA, Mahalanobis": _windowed(lambda _: PCAWindows(_MAHALANOBIS)),
-    "PCA, Mahalanobis, of means": _windowed(lambda _: PCAWindows(_MAHALANOBIS), pool=True),
+    "PCA, Mahalanobis, of means": _of_means(
+        lambda _: PCAWindows(_MAHALANOBIS), _windowed(lambda _: PCAWindows(_MAHALANOBIS))
+    ),
     "CUSUM": lambda windows, seed: CUSUM(CUSUMConfig()),
     "PyOD autoencoder": _windowed(lambda seed: PyODAutoencoder(PyODAutoencoderConfig(seed=seed))),
     "isolation forest": _windowed(
@@ -92,8 +103,8 @@ DETECTORS: Mapping[str, Make] = {
     ),
     "matrix profile": lambda windows, seed: MatrixProfile(windows=windows, normalize=False),
 }
-"""What is compared. `of means`: of the means of telemetry windows, as the autoencoder sees them;
-real series have every sample."""
+"""What is compared. The autoencoder, and PCA `of means`, see the means of telemetry windows; of real
+series every sample."""
 
 
 @dataclass(frozen=True)
