@@ -80,6 +80,8 @@ def gather(environment: Environment, config: PlayConfig) -> NDArray[Any]:
             played = record(None, environment, kept, seed=seed, every=every)
         else:
             loaded = load_policy(find_policy(player))
+            if environment_id(loaded.environment) != environment_id(environment):
+                raise ValueError(f"{player} plays another world than {environment_id(environment)}")
             alike = for_evaluation(loaded.environment) == for_evaluation(environment)
             played = record(
                 loaded.policy.cpu(),
@@ -91,8 +93,6 @@ def gather(environment: Environment, config: PlayConfig) -> NDArray[Any]:
                 state_parts=0,
                 seen_as=None if alike else environment,
             )
-        if seen and played.observations.shape[1:] != seen[0].shape[1:]:
-            raise ValueError(f"{player} plays another world than {environment_id(environment)}")
         seen.append(played.observations)
     order = np.random.default_rng(config.seed).permutation(config.count)
     return np.concatenate(seen)[order]

@@ -103,7 +103,7 @@ DETECTORS: Mapping[str, Make] = {
     ),
     "matrix profile": lambda windows, seed: MatrixProfile(windows=windows, normalize=False),
 }
-"""What is compared. The autoencoder, and PCA `of means`, see the means of telemetry windows; of real
+"""What is compared. The autoencoder and PCA `of means` see the means of telemetry windows, of real
 series every sample."""
 
 
