@@ -128,6 +128,7 @@ def _config(hidden: int, batch_size: int) -> RBMConfig:
         hidden_units=hidden,
         batch_size=batch_size,
         learning_rate=LEARNING_RATE,
+        final_learning_rate=None,
         epochs=1,
         held_out_share=0.0,
     )

@@ -40,11 +40,11 @@ class RBMConfig:
     """Passes over the data; 0 leaves the initial weights."""
     batch_size: int = 100
     """Rows of an update; 10 to 100 are advised."""
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     """Of the gradient averaged over a batch. Gaussian units: 0.01 (Liao et al. 2022)."""
-    final_learning_rate: float | None = None
-    """Reached at the end of `fit` on a straight line; None keeps the learning rate. 0 helps
-    persistent chains, whose samples lag behind large steps (Tieleman 2008)."""
+    final_learning_rate: float | None = 0.0
+    """Reached at the end of `fit` on a straight line; None keeps the learning rate. Persistent
+    chains lag behind large steps, and the last ones are noise (Tieleman 2008)."""
     momentum: float = 0.0
     """In [0, 1), from the epoch `momentum_epochs` on. 0.9 makes steps ten times longer."""
     initial_momentum: float = 0.5
@@ -108,15 +108,14 @@ class RBMConfig:
 
     @classmethod
     def gaussian(cls, **changes: Any) -> RBMConfig:
-        """What to start from for real values: tempered chains and steps that end at 0.
+        """What to start from for real values: tempered chains and small steps that end at 0.
 
         Other chains hardly cross between well-separated clusters, and both they and long last steps
         weigh clusters wrongly.
         changes: fields that differ.
         """
-        advice = {"negative_chains": "tempered", "chains": 20}
-        rates = {"learning_rate": 0.01, "final_learning_rate": 0.0}
-        return cls(**{"visible": "gaussian", **advice, **rates, **changes})
+        advice = {"negative_chains": "tempered", "chains": 20, "learning_rate": 0.01}
+        return cls(**{"visible": "gaussian", **advice, **changes})
 
     @property
     def clipped_norm(self) -> float | None:
