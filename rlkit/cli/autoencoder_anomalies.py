@@ -291,7 +291,7 @@ def _print(findings: Findings) -> None:
         ]
         if clustered:
             row.append("" if one.cluster is None else cluster_name(one.cluster))
-        row.append("\n".join(f"{of.channel} {100 * of.share:.0f} %" for of in one.channels[:2]))
+        row.append("\n".join(f"{100 * of.share:.0f} % {of.channel}" for of in one.channels[:2]))
         if findings.quality is not None:
             row.append("" if one.event is None else f"{one.event.kind} {one.event.severity}")
         # Names come from a file, and may look like rich's markup.

@@ -2,14 +2,16 @@
 
 Codes of the windows that made alarms, together with codes of normal windows, are reduced by PCA; an
 alarm is the mean of its windows there, and alarms are clustered by k-means. The number of clusters
-is that with the highest mean silhouette (Rousseeuw 1987). Where even this is below .25, below which
-Kaufman and Rousseeuw 1990 ("Finding Groups in Data") see no substantial structure, or alarms are
-few, all are one cluster.
+is that with the highest mean silhouette (Rousseeuw 1987). A cloud without any clusters can be
+divided too, into so many with a silhouette of a third to a half; so a division counts only where
+its silhouette is higher than the best of each of 19 sets of as many points that were drawn from one
+normal distribution with the same covariance, which chance alone does once in 20 times. Else, or
+where alarms are few, all are one cluster. The comparison with points drawn from a distribution
+without clusters is that of Tibshirani, Walther and Hastie 2001 (the gap statistic).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -25,6 +27,8 @@ from rlkit.autoencoder.anomalies.windows import missing_share, windows_of
 
 FEWEST_ALARMS = 4
 """That can be two clusters of more than one alarm each."""
+REFERENCE_POINTS = 300
+"""Of a set to compare with at most, as the time of silhouettes grows with their square."""
 
 
 @runtime_checkable
@@ -44,14 +48,15 @@ class BottleneckConfig:
     """To which codes are reduced."""
     max_clusters: int = 6
     """Clusters of alarms at most, at least 1."""
-    least_silhouette: float = 0.25
-    """Mean silhouette, -1 to 1, below which alarms are one cluster; see the module."""
+    references: int = 19
+    """Sets of points without clusters that a division is compared with, at least 0; 0 takes every
+    division for real. See the module."""
     normal_windows: int = 1_000
     """Normal windows that are compared with, evenly spaced, at least 1."""
     windows_per_alarm: int = 100
     """Windows of an alarm that are looked at, evenly spaced, at least 1."""
     seed: int = 0
-    """Of the first centres of clusters."""
+    """Of the first centres of clusters, and of points to compare with."""
 
     def __post_init__(self) -> None:
         for name in ("max_clusters", "normal_windows", "windows_per_alarm"):
@@ -59,8 +64,8 @@ class BottleneckConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.dimensions not in (2, 3):
             raise ValueError(f"dimensions must be 2 or 3, got {self.dimensions}")
-        if not -1 <= self.least_silhouette <= 1:
-            raise ValueError(f"least_silhouette must be -1 to 1, got {self.least_silhouette}")
+        if self.references < 0:
+            raise ValueError(f"references must be at least 0, got {self.references}")
 
 
 @dataclass(frozen=True)
@@ -149,24 +154,41 @@ def cluster_alarms(
     one cluster. Raises ImportError without scikit-learn.
     """
     config = config or BottleneckConfig()
+    if len(centres) < FEWEST_ALARMS:
+        return np.zeros(len(centres), np.int64), None
+    labels, silhouette = _best_division(centres, config)
+    if silhouette is not None and config.references:
+        random = np.random.default_rng(config.seed)
+        covariance = np.cov(centres, rowvar=False)
+        size = min(len(centres), REFERENCE_POINTS)
+        for _ in range(config.references):
+            points = random.multivariate_normal(np.zeros(centres.shape[1]), covariance, size)
+            _, by_chance = _best_division(points, config)
+            if by_chance is not None and by_chance >= silhouette:
+                return np.zeros(len(centres), np.int64), None
+    found, first, sizes = np.unique(labels, return_index=True, return_counts=True)
+    rank = np.empty(len(found), np.int64)
+    rank[np.lexsort((first, -sizes))] = np.arange(len(found))
+    return rank[np.searchsorted(found, labels)], silhouette
+
+
+def _best_division(
+    points: NDArray[np.float64], config: BottleneckConfig
+) -> tuple[NDArray[np.int64], float | None]:
+    """Labels (points,) of the division into two or more clusters with the highest mean silhouette,
+    and that; zeros and None where points cannot be divided."""
     with needs("clustering alarms", "scikit-learn"):
         from sklearn.cluster import KMeans
         from sklearn.metrics import silhouette_score
-    starts: Any = 10  # its annotation lacks integers
-    best, best_silhouette = np.zeros(len(centres), np.int64), -math.inf
-    if len(centres) < FEWEST_ALARMS:
-        return best, None
-    most = min(config.max_clusters, len(centres) - 1, len(np.unique(centres, axis=0)))
+    starts: Any = 5  # its annotation lacks integers
+    best: tuple[NDArray[np.int64], float | None] = (np.zeros(len(points), np.int64), None)
+    most = min(config.max_clusters, len(points) - 1, len(np.unique(points, axis=0)))
     for count in range(2, most + 1):
-        labels = KMeans(count, n_init=starts, random_state=config.seed).fit_predict(centres)
-        silhouette = float(silhouette_score(centres, labels))
-        if silhouette >= config.least_silhouette and silhouette > best_silhouette:
-            best, best_silhouette = labels, silhouette
-    found, first, sizes = np.unique(best, return_index=True, return_counts=True)
-    rank = np.empty(len(found), np.int64)
-    rank[np.lexsort((first, -sizes))] = np.arange(len(found))
-    clusters = rank[np.searchsorted(found, best)]
-    return clusters, best_silhouette if len(found) > 1 else None
+        labels = KMeans(count, n_init=starts, random_state=config.seed).fit_predict(points)
+        silhouette = float(silhouette_score(points, labels))
+        if best[1] is None or silhouette > best[1]:
+            best = labels.astype(np.int64), silhouette
+    return best
 
 
 def _windows_of(

@@ -201,8 +201,8 @@ def _clusters(findings: Findings) -> str:
             )
         )
     about = (
-        "All alarms are one cluster: they are few, or no division into clusters has a mean "
-        "silhouette that speaks of structure."
+        "All alarms are one cluster: they are few, or no division into clusters is clearer than "
+        "that of points drawn at random."
         if bottleneck.silhouette is None
         else f"Alarms fall into {bottleneck.cluster_count} clusters by k-means, mean silhouette "
         f"{_number(bottleneck.silhouette)} (1 is best, 0 is none)."

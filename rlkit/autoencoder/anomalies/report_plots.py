@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ _SETTINGS: Any = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "text.color": _INK,
+    "text.parse_math": False,  # a dollar in a channel's name is a dollar
     "xtick.color": "#51606d",
     "ytick.color": "#51606d",
     "svg.fonttype": "none",  # a third of the size that outlines take
@@ -77,7 +79,9 @@ def _styled() -> Iterator[None]:
     """What is drawn within looks alike. Raises ImportError without matplotlib."""
     with needs("a report", "matplotlib"):
         import matplotlib
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Who reads the report has other fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
@@ -154,7 +158,7 @@ def draw_alarm(
             axes.axhspan(*usual[one.channel], color=_FAINT, alpha=0.2, linewidth=0)
         steps = _thinned(values, first, last, _WIDTH / 2)
         axes.plot((steps - alarm.start) * scale, values[steps], color=_INK, linewidth=0.9)
-        axes.set_title(one.channel, loc="left", fontsize=9, pad=3)
+        axes.set_title(_printable(one.channel), loc="left", fontsize=9, pad=3)
         axes.set_xlim((first - alarm.start) * scale, (last - alarm.start) * scale)
         axes.margins(y=0.12)
         axes.locator_params(axis="y", nbins=4)
@@ -234,11 +238,18 @@ def _bars(axes: Axes, explained: ExplainedAlarm) -> None:
             va="center",
             fontsize=8,
         )
-    axes.set_yticks(places, [each.channel for each in shares])
+    axes.set_yticks(places, [_printable(each.channel) for each in shares])
     axes.set_ylim(max(len(shares), 3) - 0.4, -0.6)
     axes.set_xlim(0, max(percent) * 1.25)
     axes.set_xlabel("share of the alarm (%)")
     axes.tick_params(axis="y", length=0)
+
+
+def _printable(name: str) -> str:
+    """A name without what SVG files cannot hold."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
+    )
 
 
 def _shade_events(axes: Axes, events: Sequence[Event], scale: float, shift: int = 0) -> None:
