@@ -59,7 +59,7 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         and the weights are those of the epoch that reconstructed best. Raises DivergenceError where
         there was none, and ValueError for data that does not fit (see `rows.checked_rows`).
         """
-        rows = self._checked(X)
+        rows = checked_rows(X, self.config.visible)
         split = Noise(np.random.SeedSequence((self.config.seed, 0)))
         if held_out is not None:
             watched = checked_rows(held_out, self.config.visible, rows.shape[1])
@@ -80,13 +80,14 @@ class RBM(ConfiguredEstimator[RBMConfig]):
             record, trouble = watch.judge(trainer.machine, epoch, seconds)
             self.history_.append(record)
             if trouble is not None:
+                # What chains and velocities hold is no start for more training, and where no
+                # weights are worth keeping, this estimator is not fitted.
+                del self._trainer, self.machine_
                 self._finish(watch.best_or_raise(trouble))
                 kept = f"kept the weights of epoch {watch.best_epoch}"
                 warnings.warn(
                     f"{trouble}; {kept};{advice(self.config)}", DivergenceWarning, stacklevel=2
                 )
-                # What the chains and velocities hold is no start for more training.
-                del self._trainer
                 return self
         self._finish(trainer.machine)
         return self
@@ -99,11 +100,12 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         finite afterwards.
         """
         if "machine_" not in self.__dict__:
-            rows = self._checked(X)
+            rows = checked_rows(X, self.config.visible)
             self._begin(rows)
         else:
+            self._check_machine(self.machine_)
             rows = checked_rows(X, self.config.visible, self.n_features_in_)
-            if "_trainer" not in self.__dict__:
+            if "_trainer" not in self.__dict__ or self._trainer.config != self.config:
                 self._resume()
         self._pass(self._standardised(rows), self._passes, None)
         if not self._trainer.machine.is_finite():
@@ -212,12 +214,7 @@ class RBM(ConfiguredEstimator[RBMConfig]):
 
         Raises ValueError where the machine is not as the configuration says.
         """
-        if machine.kind != self.config.visible or machine.hidden_units != self.config.hidden_units:
-            raise ValueError(
-                f"the configuration says {self.config.visible} units and"
-                f" {self.config.hidden_units} hidden ones, the machine has {machine.kind} and"
-                f" {machine.hidden_units}"
-            )
+        self._check_machine(machine)
         self.machine_, self.base_, self.history_ = machine, base, history
         self.n_features_in_ = machine.visible_units
         self._passes = len(history)
@@ -226,6 +223,15 @@ class RBM(ConfiguredEstimator[RBMConfig]):
         self.__dict__.pop("_trainer", None)
         return self
 
+    def _check_machine(self, machine: Machine) -> None:
+        """Raises ValueError where a machine is not as the configuration says."""
+        if machine.kind != self.config.visible or machine.hidden_units != self.config.hidden_units:
+            raise ValueError(
+                f"the configuration says {self.config.visible} units and"
+                f" {self.config.hidden_units} hidden ones, the machine has {machine.kind} and"
+                f" {machine.hidden_units}; call fit to start from scratch"
+            )
+
     @property
     def _machine(self) -> Machine:
         return self._learned("machine_")
@@ -233,17 +239,13 @@ class RBM(ConfiguredEstimator[RBMConfig]):
     def _noise(self, seed: int | None) -> Noise:
         return self._sampling if seed is None else Noise(seed)
 
-    def _checked(self, X: Rows) -> Tensor:
-        rows = checked_rows(X, self.config.visible)
-        if self.config.visible == "gaussian":
-            refuse_constant_columns(rows)
-        return rows
-
     def _known(self, X: Rows) -> Tensor:
         return checked_rows(X, self.config.visible, self._machine.visible_units)
 
     def _begin(self, rows: Tensor) -> None:
         """Initial weights and a trainer; rows: in the units of the data."""
+        if self.config.visible == "gaussian":
+            refuse_constant_columns(rows)
         base = base_rates(rows, self.config.visible, self.config.hidden_units)
         noise = Noise(np.random.SeedSequence((self.config.seed, 1)))
         local = self._moved_back(base, base)

@@ -154,6 +154,18 @@ def test_partial_fit_goes_on_where_it_stopped():
     assert rbm.score(rows) > early + 1.0
     with pytest.raises(ValueError, match="6 columns as in training, got 4"):
         rbm.partial_fit(rows[:, :4])
+    rbm.set_params(batch_size=30, momentum=0.5).partial_fit(rows)  # other buffers
+    with pytest.raises(ValueError, match="5 hidden ones, the machine has bernoulli and 4"):
+        rbm.set_params(hidden_units=5).partial_fit(rows)
+
+
+def test_partial_fit_that_diverges_keeps_the_weights_before():
+    rbm = RBM(SMALL).fit(two_patterns())
+    before = rbm.components_.copy()
+    rbm._trainer.machine.weights.fill_(math.inf)
+    with pytest.raises(DivergenceError, match="no longer finite; lower learning_rate"):
+        rbm.partial_fit(two_patterns())
+    np.testing.assert_array_equal(rbm.components_, before)
 
 
 def test_partial_fit_after_fit_keeps_the_units_of_the_data():
@@ -226,8 +238,11 @@ def test_divergence_is_noticed_and_the_best_weights_are_kept():
 
 
 def test_divergence_at_once_is_an_error():
+    rbm = RBM(hidden_units=40, learning_rate=1e30)
     with pytest.raises(DivergenceError, match=r"diverged in epoch 0.*lower learning_rate"):
-        RBM(hidden_units=40, learning_rate=1e30).fit(counted_coins())
+        rbm.fit(counted_coins())
+    with pytest.raises(NotFittedError):
+        rbm.transform(counted_coins())
 
 
 def test_held_out_rows_are_watched():
@@ -262,6 +277,21 @@ def test_held_out_rows_are_watched():
 def test_bad_data_is_refused_with_what_to_change(rows, visible: str, message: str):
     with pytest.raises(ValueError, match=message):
         RBM(visible=visible, hidden_units=2).fit(rows)
+
+
+def test_a_column_that_varies_in_held_out_rows_alone_is_refused_as_well():
+    refused = 0
+    for row in range(10):
+        rows = np.ones((10, 1))
+        rows[row] = 0.0
+        try:
+            RBM(visible="gaussian", hidden_units=2, epochs=1).fit(rows)
+        except ValueError as error:
+            assert "without variation" in str(error)  # noqa: PT017
+            refused += 1
+        except DivergenceError:
+            pass
+    assert refused == 1
 
 
 def test_what_was_not_fitted_says_so():
