@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlkit.autoencoder.anomalies.pooled_windows import means_of
 from rlkit.autoencoder.autoencoder import Autoencoder
 from rlkit.autoencoder.configuration import AutoencoderConfig
 from rlkit.autoencoder.network import AutoencoderNetwork
@@ -117,12 +118,8 @@ class AutoencoderWindows:
         return np.concatenate(parts)
 
     def _flat(self, windows: NDArray[np.float64]) -> NDArray[np.float32]:
-        count, length, channels = windows.shape
-        pool = self.config.pool
-        if length % pool:
-            raise ValueError(f"windows of {length} steps cannot be pooled by {pool}")
-        pooled = windows.reshape(count, length // pool, pool, channels).mean(2)
-        return np.ascontiguousarray(pooled.reshape(count, -1), np.float32)
+        means = means_of(windows, self.config.pool)
+        return np.ascontiguousarray(means.reshape(len(means), -1), np.float32)
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was learnt, for a file: usual (size,) and whitening (size, size) float64, size being

@@ -66,36 +66,39 @@ def _windowed(model: Callable[[int], WindowModel]) -> Make:
     return lambda windows, seed: WindowDetector(model(seed), windows=windows)
 
 
-def _of_means(model: Callable[[int], WindowModel], otherwise: Make) -> Make:
-    """Of telemetry, the means of whole windows; of other series, `otherwise`."""
-
-    def make(windows: WindowConfig, seed: int) -> Detector:
-        if windows.length != TELEMETRY_WINDOW:
-            return otherwise(windows, seed)
-        return WindowDetector(PooledWindows(model(seed), windows.length), windows=windows)
-
-    return make
+def _pca_of_means(windows: WindowConfig, seed: int) -> Detector:
+    model: WindowModel = PCAWindows(_MAHALANOBIS)
+    if windows.length == TELEMETRY_WINDOW:
+        model = PooledWindows(model, windows.length)
+    return WindowDetector(model, windows=windows)
 
 
-def _autoencoder(latents: int) -> Callable[[int], WindowModel]:
-    def make(seed: int) -> WindowModel:
-        config = AutoencoderWindowsConfig()
-        settings = replace(config.autoencoder, latents=latents, seed=seed)
-        return AutoencoderWindows(replace(config, autoencoder=settings))
+def _autoencoder(windows: WindowConfig, seed: int) -> Detector:
+    """Of telemetry, the means of whole windows; of other series, every sample."""
+    if windows.length != TELEMETRY_WINDOW:
+        return _of_samples(windows, seed)
+    return _coded(windows, latents=8, pool=windows.length, seed=seed)
 
-    return make
+
+def _of_samples(windows: WindowConfig, seed: int) -> Detector:
+    return _coded(windows, latents=16, pool=1, seed=seed)
+
+
+def _coded(windows: WindowConfig, *, latents: int, pool: int, seed: int) -> Detector:
+    config = AutoencoderWindowsConfig(pool=pool)
+    settings = replace(config.autoencoder, latents=latents, seed=seed)
+    model = AutoencoderWindows(replace(config, autoencoder=settings))
+    return WindowDetector(model, windows=windows)
 
 
 _MAHALANOBIS = PCAWindowsConfig(score="mahalanobis", explained=0.9999)
 
 DETECTORS: Mapping[str, Make] = {
-    "autoencoder": _of_means(_autoencoder(8), _windowed(_autoencoder(16))),
-    "autoencoder, every sample": _windowed(_autoencoder(16)),
+    "autoencoder": _autoencoder,
+    "autoencoder, every sample": _of_samples,
     "PCA": _windowed(lambda _: PCAWindows()),
     "PCA, Mahalanobis": _windowed(lambda _: PCAWindows(_MAHALANOBIS)),
-    "PCA, Mahalanobis, of means": _of_means(
-        lambda _: PCAWindows(_MAHALANOBIS), _windowed(lambda _: PCAWindows(_MAHALANOBIS))
-    ),
+    "PCA, Mahalanobis, of means": _pca_of_means,
     "CUSUM": lambda windows, seed: CUSUM(CUSUMConfig()),
     "PyOD autoencoder": _windowed(lambda seed: PyODAutoencoder(PyODAutoencoderConfig(seed=seed))),
     "isolation forest": _windowed(

@@ -41,8 +41,16 @@ class PooledWindows:
         return None if residuals is None else np.repeat(residuals, self.pool, axis=1)
 
     def pooled(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(count, length, channels) -> (count, length / pool, channels)."""
-        count, length, channels = windows.shape
-        if length % self.pool:
-            raise ValueError(f"windows of {length} steps cannot be pooled by {self.pool}")
-        return windows.reshape(count, length // self.pool, self.pool, channels).mean(2)
+        """The means of windows; see `means_of`."""
+        return means_of(windows, self.pool)
+
+
+def means_of(windows: NDArray[np.float64], pool: int) -> NDArray[np.float64]:
+    """Means of `pool` steps in a row: (count, length, channels) -> (count, length / pool, channels).
+
+    Raises ValueError for windows that are no multiple of `pool` long.
+    """
+    count, length, channels = windows.shape
+    if length % pool:
+        raise ValueError(f"windows of {length} steps cannot be pooled by {pool}")
+    return windows.reshape(count, length // pool, pool, channels).mean(2)
