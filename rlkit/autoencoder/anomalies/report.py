@@ -277,7 +277,8 @@ def _series(findings: Findings, each: ExplainedSeries, number: int, config: Repo
     ]
     if len(drawn) < len(each.alarms):
         words = (
-            f"The highest {len(drawn)} of {len(each.alarms)} alarms are drawn with their channels."
+            f"The highest {len(drawn)} of {_count(len(each.alarms), 'alarm')} are drawn with their "
+            "channels."
         )
         parts.append(f"<p>{escape(words)}</p>")
     for place in drawn:

@@ -158,7 +158,7 @@ def draw_alarm(
             axes.axhspan(*usual[one.channel], color=_FAINT, alpha=0.2, linewidth=0)
         steps = _thinned(values, first, last, _WIDTH / 2)
         axes.plot((steps - alarm.start) * scale, values[steps], color=_INK, linewidth=0.9)
-        axes.set_title(_printable(one.channel), loc="left", fontsize=9, pad=3)
+        axes.set_title(_shown(one.channel, 70), loc="left", fontsize=9, pad=3)
         axes.set_xlim((first - alarm.start) * scale, (last - alarm.start) * scale)
         axes.margins(y=0.12)
         axes.locator_params(axis="y", nbins=4)
@@ -238,18 +238,22 @@ def _bars(axes: Axes, explained: ExplainedAlarm) -> None:
             va="center",
             fontsize=8,
         )
-    axes.set_yticks(places, [_printable(each.channel) for each in shares])
+    axes.set_yticks(places, [_shown(each.channel, 25) for each in shares])
     axes.set_ylim(max(len(shares), 3) - 0.4, -0.6)
     axes.set_xlim(0, max(percent) * 1.25)
     axes.set_xlabel("share of the alarm (%)")
     axes.tick_params(axis="y", length=0)
 
 
-def _printable(name: str) -> str:
-    """A name without what SVG files cannot hold."""
-    return "".join(
+def _shown(name: str, most: int) -> str:
+    """A name without what SVG files cannot hold, and of at most so many letters."""
+    printable = "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
     )
+    if len(printable) <= most:
+        return printable
+    half = (most - 1) // 2
+    return f"{printable[:half]}…{printable[-half:]}"
 
 
 def _shade_events(axes: Axes, events: Sequence[Event], scale: float, shift: int = 0) -> None:
