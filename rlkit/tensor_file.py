@@ -64,7 +64,7 @@ class TensorFormat:
         stamped = json.loads(
             json.dumps({**header, "format_version": self.version}, allow_nan=False)
         )
-        stamped["sha256"] = _digest(stamped, plain)
+        stamped["sha256"] = digest(stamped, plain)
         _replace_file(path, safetensors.torch.save(plain, {self.metadata_key: json.dumps(stamped)}))
 
     def read(self, path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -78,14 +78,14 @@ class TensorFormat:
             with safe_open(path, framework="pt", device="cpu") as file:
                 header = self._parsed_header(path, file.metadata())
                 mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                digest = _digest(header, mapped)
+                found = digest(header, mapped)
                 # The clones do not depend on the file, which may go away later.
                 tensors = {name: tensor.clone() for name, tensor in mapped.items()}
         except OSError as error:
             raise self.error(f"{path}: cannot be read: {reason_of(error)}") from error
         except SafetensorError as error:
             raise self.error(f"{path}: damaged, or not a {self.noun} file ({error})") from error
-        if header.get("sha256") != digest:
+        if header.get("sha256") != found:
             raise self.error(f"{path}: damaged: its content does not match its checksum")
         return header, tensors
 
@@ -110,7 +110,7 @@ class TensorFormat:
         return header
 
 
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the header without "sha256" and over each tensor's name, dtype, shape, bytes."""
     rest = {key: value for key, value in header.items() if key != "sha256"}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())

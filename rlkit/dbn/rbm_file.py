@@ -1,24 +1,18 @@
 """Files of machines, stacks and fine-tuned networks: safetensors with a JSON header and a checksum.
 
-Reading one runs no code from it. The metadata has one entry, "rlkit-dbn", whose JSON object holds
-"kind", "config", what else the kind needs, "format_version", and "sha256" over the rest of the
-header and all tensors, as in `rlkit.policy_file`.
+The format is that of `rlkit.tensor_file`; the header holds "kind", "config", "layers" and what else
+the kind needs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rlkit.dbn.dbn import DBN, DBNConfig
@@ -30,10 +24,7 @@ from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_watch import EpochRecord
 from rlkit.reasons import reason_of
-from rlkit.whole_files import whole_file
-
-FORMAT_VERSION = 1
-METADATA_KEY = "rlkit-dbn"
+from rlkit.tensor_file import TensorFormat
 
 Saved = RBM | DBN | DBNClassifier | DBNRegressor
 KINDS = {"rbm": RBM, "dbn": DBN, "classifier": DBNClassifier, "regressor": DBNRegressor}
@@ -43,6 +34,9 @@ class RBMFileError(ValueError):
     """A file that cannot be used. The message is one line and starts with the path."""
 
 
+FILE = TensorFormat("Boltzmann machine", "rlkit-dbn", 1, ("kind", "config", "layers"), RBMFileError)
+
+
 def save(path: str | os.PathLike[str], estimator: Saved) -> None:
     """Write a fitted estimator so that a crash or a full disk never leaves a damaged file.
 
@@ -50,7 +44,6 @@ def save(path: str | os.PathLike[str], estimator: Saved) -> None:
     Raises NotFittedError for an estimator that is not fitted, TypeError for labels that are neither
     numbers nor text, OSError where the file cannot be written.
     """
-    path = Path(path)
     tensors: dict[str, Tensor] = {}
     header: dict[str, Any] = {"config": asdict(estimator.config)}
     if isinstance(estimator, RBM):
@@ -79,17 +72,8 @@ def save(path: str | os.PathLike[str], estimator: Saved) -> None:
                 "target_scale": estimator.target_scale_.tolist(),
                 "one_column": estimator.one_column_,
             }
-    # The way through JSON makes the checksum see what a reader will see; infinities and NaN, which
-    # a history of a diverged training may hold, are none of JSON's.
-    stamped = json.loads(json.dumps({**_finite(header), "format_version": FORMAT_VERSION}))
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    stamped["sha256"] = _digest(stamped, plain)
-    data = safetensors.torch.save(plain, {METADATA_KEY: json.dumps(stamped)})
-    try:
-        with whole_file(path) as beside:
-            beside.write_bytes(data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    # Infinities and NaN, which a history of a diverged training may hold, are none of JSON's.
+    FILE.write(path, _finite(header), tensors)
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
@@ -98,8 +82,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
     Raises RBMFileError where the file cannot be read, is damaged, is another kind of file, or was
     written by a newer version of rlkit.
     """
-    path = Path(path)
-    header, tensors = _read(path)
+    header, tensors = FILE.read(path)
     try:
         return _built(header, tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -186,51 +169,6 @@ def _got_rbm(number: int, layer: Mapping[str, Any], tensors: Mapping[str, Tensor
     base = machine_of(f"{prefix}base.", **zero)
     history = [EpochRecord(**record) for record in layer["history"]]
     return RBM(config).set_learned(machine, base, history)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors, checked."""
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = _parsed(path, file.metadata())
-            # Clones do not depend on the file, which may go away later.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise RBMFileError(f"{path}: cannot be read: {reason_of(error)}") from error
-    except SafetensorError as error:
-        raise RBMFileError(f"{path}: damaged, or no safetensors file ({error})") from error
-    if header.get("sha256") != _digest(header, tensors):
-        raise RBMFileError(f"{path}: damaged: its content does not match its checksum")
-    return header, tensors
-
-
-def _parsed(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    if metadata is None or METADATA_KEY not in metadata:
-        raise RBMFileError(f"{path}: a safetensors file, but no machine or stack of rlkit.dbn")
-    try:
-        header = json.loads(metadata[METADATA_KEY])
-    except (ValueError, RecursionError) as error:
-        raise RBMFileError(f"{path}: damaged: its header is not JSON") from error
-    version = header.get("format_version") if isinstance(header, dict) else None
-    if type(version) is not int or version < 1:
-        raise RBMFileError(f"{path}: damaged: its header has no format version")
-    if version > FORMAT_VERSION:
-        raise RBMFileError(
-            f"{path}: written by a newer rlkit (format {version}, this one reads up to"
-            f" {FORMAT_VERSION}); upgrade rlkit to use it"
-        )
-    return header
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the header without "sha256" and over each tensor's name, dtype, shape, bytes."""
-    rest = {key: value for key, value in header.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _finite(value: Any) -> Any:

@@ -105,7 +105,8 @@ class AutoencoderWindows:
         return np.repeat(pooled, self.config.pool, axis=1)
 
     def _residuals(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (self._left_over(self._flat(windows)) - self._usual) @ self._whitening
+        left_over = self._left_over(self._flat(windows)).astype(np.float64)
+        return (left_over - self._usual) @ self._whitening
 
     def _left_over(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is not rebuilt, in the units of the autoencoder's own standardisation."""

@@ -114,7 +114,7 @@ def write_series(path: str | os.PathLike[str], series: Sequence[Series]) -> None
     ]
     header = json.dumps({"format_version": FORMAT_VERSION, "series": headers})
     with whole_file(path) as beside, beside.open("wb") as file:
-        np.savez_compressed(file, header=np.array(header), **arrays)
+        np.savez_compressed(file, header=np.array(header), **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def read_series(path: str | os.PathLike[str]) -> tuple[Series, ...]:

@@ -69,7 +69,8 @@ def test_a_linear_one_finds_the_plane_of_pca() -> None:
     space = gym.spaces.Box(-np.inf, np.inf, (8,))
     network = AutoencoderNetwork(space, AutoencoderConfig(latents=2))
     network.encoder = torch.nn.Linear(8, 2)  # pyright: ignore[reportAttributeAccessIssue]
-    network.decoder = torch.nn.Linear(2, 8)  # pyright: ignore[reportAttributeAccessIssue]
+    decoder = torch.nn.Linear(2, 8)
+    network.decoder = decoder  # pyright: ignore[reportAttributeAccessIssue]
     inputs = torch.from_numpy(data)
     optimizer = torch.optim.LBFGS(network.parameters(), max_iter=300, line_search_fn="strong_wolfe")
 
@@ -80,11 +81,11 @@ def test_a_linear_one_finds_the_plane_of_pca() -> None:
         return float(loss.detach())
 
     optimizer.step(loss)
-    pca = PCA(2).fit(data)
+    pca: Any = PCA(2).fit(data)
     left_by_pca = ((data - pca.inverse_transform(pca.transform(data))) ** 2).mean()
     assert float(network.loss(inputs).detach()) == pytest.approx(left_by_pca, rel=0.02)
     # The same plane: the decoder's columns are combinations of the two components.
-    columns = network.decoder.weight.detach().numpy()  # pyright: ignore[reportAttributeAccessIssue]
+    columns = decoder.weight.detach().numpy()
     projected = pca.components_.T @ pca.components_ @ columns
     assert np.allclose(projected, columns, atol=0.03 * np.abs(columns).max())
 
@@ -193,7 +194,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 def test_scikit_learns_clone_and_parameters() -> None:
     autoencoder = quick(kind="sparse").fit(plane(100))
-    copy = clone(autoencoder)  # pyright: ignore[reportArgumentType]
+    copy: Any = clone(autoencoder)  # pyright: ignore[reportArgumentType]
     assert copy.get_params() == autoencoder.get_params()
     with pytest.raises(NotFittedError, match="fit"):
         copy.transform(plane(3))

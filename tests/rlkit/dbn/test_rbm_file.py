@@ -20,6 +20,7 @@ from rlkit.dbn.finetune_config import FinetuneConfig
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_file import RBMFileError, load, save
+from rlkit.tensor_file import digest
 
 BINARY = RBMConfig(hidden_units=3, epochs=2, batch_size=5)
 REAL = RBMConfig.gaussian(hidden_units=4, epochs=2, batch_size=5)
@@ -115,7 +116,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path):
         load(tmp_path / "nothing.safetensors")
     foreign = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"x": torch.zeros(2)}, foreign)
-    with pytest.raises(RBMFileError, match="no machine or stack of rlkit"):
+    with pytest.raises(RBMFileError, match="not an rlkit Boltzmann machine"):
         load(foreign)
 
 
@@ -123,16 +124,16 @@ def changed(path: Path, content: bytes, **changes: object) -> None:
     """Write the file with other entries of its header, and the checksum that belongs to them."""
     path.write_bytes(content)
     with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()[rbm_file.METADATA_KEY])
+        header = json.loads(file.metadata()[rbm_file.FILE.metadata_key])
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     header |= changes
-    header["sha256"] = rbm_file._digest(header, tensors)
-    safetensors.torch.save_file(tensors, path, {rbm_file.METADATA_KEY: json.dumps(header)})
+    header["sha256"] = digest(header, tensors)
+    safetensors.torch.save_file(tensors, path, {rbm_file.FILE.metadata_key: json.dumps(header)})
 
 
 def test_a_newer_format_asks_for_a_newer_rlkit(tmp_path: Path, content: bytes):
     path = tmp_path / "rbm.safetensors"
-    changed(path, content, format_version=rbm_file.FORMAT_VERSION + 1)
+    changed(path, content, format_version=rbm_file.FILE.version + 1)
     with pytest.raises(RBMFileError, match=r"written by a newer rlkit.*upgrade rlkit"):
         load(path)
 
