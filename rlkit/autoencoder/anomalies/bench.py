@@ -56,7 +56,7 @@ _EXOGENOUS = ("outdoor_dry_bulb_degc", "outdoor_wet_bulb_degc", "utilisation", "
 _ONLINE_SAMPLES = 300
 # A matrix profile takes minutes for what others do in a second: it gets this much to learn from and
 # to be judged on.
-_PROFILE_NORMAL, _PROFILE_TEST = 3, 15
+_PROFILE_NORMAL, _PROFILE_TEST, _PROFILE_OTHERS = 2, 15, 4
 
 Make = Callable[[WindowConfig, int], Detector]
 """A detector for windows, and a seed."""
@@ -176,9 +176,9 @@ def judge_on_telemetry(name: str, telemetry: Telemetry, seed: int) -> dict[str, 
 
     Areas are means over the series with faults. The threshold is that of held-out normal weeks.
     """
-    normal, test = telemetry.normal, telemetry.test
+    normal, test, most = telemetry.normal, telemetry.test, None
     if name == "matrix profile":
-        normal = normal[:_PROFILE_NORMAL]
+        normal, most = normal[:_PROFILE_NORMAL], _PROFILE_OTHERS
         test = test[:: max(1, len(test) // _PROFILE_TEST)]
     detector = DETECTORS[name](WindowConfig(TELEMETRY_WINDOW), seed)
     begun = time.perf_counter()
@@ -186,7 +186,7 @@ def judge_on_telemetry(name: str, telemetry: Telemetry, seed: int) -> dict[str, 
     fit_seconds = time.perf_counter() - begun
     scored = [(series, detector.decision_function(series)) for series in test]
     step_seconds = test[0].step_seconds
-    held_out = [detector.decision_function(each) for each in telemetry.held_out[: len(test)]]
+    held_out = [detector.decision_function(each) for each in telemetry.held_out[:most]]
     threshold = threshold_for(
         held_out,
         step_seconds=step_seconds,
@@ -218,7 +218,7 @@ def judge_on_telemetry(name: str, telemetry: Telemetry, seed: int) -> dict[str, 
         "series": len(test),
     }
     for role in ("unseen_weather", "changed_policy"):
-        others = getattr(telemetry, role)[: len(test)]
+        others = getattr(telemetry, role)[:most]
         told[role] = _hard_negatives(detector, others, threshold)
     return told
 

@@ -46,7 +46,7 @@ class PooledWindows:
 
 
 def means_of(windows: NDArray[np.float64], pool: int) -> NDArray[np.float64]:
-    """Means of `pool` steps in a row: (count, length, channels) to (count, length / pool, channels).
+    """Means of `pool` steps in a row, (count, length / pool, channels), of windows.
 
     Raises ValueError for windows that are no multiple of `pool` long.
     """

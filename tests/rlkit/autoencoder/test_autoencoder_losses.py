@@ -38,10 +38,11 @@ def test_sparse_target_must_be_a_share(target: float) -> None:
 
 def test_contractive_penalty_of_one_sigmoid_layer_by_hand() -> None:
     torch.manual_seed(0)
-    layer = nn.Sequential(nn.Linear(5, 3), nn.Sigmoid())
+    linear = nn.Linear(5, 3)
+    layer = nn.Sequential(linear, nn.Sigmoid())
     inputs = torch.randn(4, 5)
     hidden = layer(inputs)
-    weights = layer[0].weight
+    weights = linear.weight
     # Rifai et al. 2011, eq. 7: sum over units of (h (1 - h))^2 times the squares of its weights.
     by_hand = ((hidden * (1 - hidden)).square() * weights.square().sum(1)).sum(1)
     assert torch.allclose(losses.jacobian_norm(layer, inputs), by_hand, rtol=1e-5)
@@ -73,15 +74,16 @@ def test_contractive_penalty_is_the_jacobian_that_autograd_computes(
 
 def test_contractive_penalty_teaches_the_weights() -> None:
     torch.manual_seed(2)
-    layer = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+    linear = nn.Linear(3, 2)
+    layer = nn.Sequential(linear, nn.Tanh())
     inputs = torch.randn(2, 3)
     losses.jacobian_norm(layer, inputs).sum().backward()
-    gradient = layer[0].weight.grad
+    gradient = linear.weight.grad
     assert gradient is not None
     step = 1e-3
     with torch.no_grad():
         before = losses.jacobian_norm(layer, inputs).sum()
-        layer[0].weight[1, 2] += step
+        linear.weight[1, 2] += step
         after = losses.jacobian_norm(layer, inputs).sum()
     assert float((after - before) / step) == pytest.approx(float(gradient[1, 2]), rel=1e-2)
 
