@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from rlkit.autoencoder.anomalies.alarm_map import MapKind
 from rlkit.autoencoder.anomalies.autoencoder_windows import AutoencoderWindowsConfig
 from rlkit.autoencoder.anomalies.cusum import CUSUMConfig
 from rlkit.autoencoder.anomalies.pca_windows import PCAWindowsConfig
@@ -59,6 +60,9 @@ class AnomaliesOptions:
     """Principal components, where they are the detector."""
     cusum: CUSUMConfig = field(default_factory=CUSUMConfig)
     """Cumulative sums, where they are the detector."""
+    alike: MapKind = "codes"
+    """What clusters of alarms go by: codes, those of the autoencoder's bottleneck, or channels, the
+    shares that these have in alarms, by which all others go."""
     report: Path | None = None
     """Write a report there, as one HTML file."""
     save: Path | None = None
@@ -235,6 +239,7 @@ def _find(
     scored: Sequence[Series],
     normal: Sequence[Series],
 ) -> Findings:
+    from rlkit.autoencoder.anomalies.alarm_map import AlarmMapConfig
     from rlkit.autoencoder.anomalies.findings import find_anomalies
 
     name = options.detector if options.load is None else f"{options.load.name}"
@@ -247,6 +252,7 @@ def _find(
             name=name,
             source=options.series.name,
             normal=normal,
+            config=AlarmMapConfig(by=options.alike),
             on_series=move,
         )
 
@@ -271,7 +277,7 @@ def _print(findings: Findings) -> None:
         return f"{seconds / unit:.3g} {'min' if name == 'minutes' else name[0]}"
 
     alarms = [(each, one) for each in findings.series for one in each.alarms]
-    clustered = findings.explanation.bottleneck is not None
+    clustered = findings.explanation.alarm_map is not None
     table = Table(title=f"{len(alarms)} alarms in {len(findings.series)} series")
     table.add_column("series", overflow="fold")
     for column in ("begins", "lasts", "peak"):

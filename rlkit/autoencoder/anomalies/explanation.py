@@ -1,7 +1,7 @@
 """Why a detector alarmed: the channels that made each alarm, and which alarms are alike.
 
-Channels come from `Detector.contributions`, summed over the alarm. Which alarms are alike comes
-from the bottleneck of an autoencoder, where there is one: see `bottleneck`.
+Channels come from `Detector.contributions`, summed over the alarm; `alarm_map` tells which alarms
+are alike.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.autoencoder.anomalies.alarms import Alarm, alarms_of
-from rlkit.autoencoder.anomalies.bottleneck import (
+from rlkit.autoencoder.anomalies.alarm_map import (
     Alarmed,
-    Bottleneck,
-    BottleneckConfig,
-    look_through_bottleneck,
+    AlarmMap,
+    AlarmMapConfig,
+    map_alarms,
 )
+from rlkit.autoencoder.anomalies.alarms import Alarm, alarms_of
 from rlkit.autoencoder.anomalies.detector import Detector
 from rlkit.autoencoder.anomalies.series import Event, Series
 
@@ -51,7 +51,7 @@ class ExplainedAlarm:
     event: Event | None
     """In which it starts, and which it has thereby found."""
     cluster: int | None = None
-    """Alike alarms have the same, 0 being the largest; None where there is no bottleneck."""
+    """Alike alarms have the same, 0 being the largest; None where there is no map."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Explanation:
     """What is known of all alarms."""
 
     series: tuple[ExplainedSeries, ...]
-    bottleneck: Bottleneck | None
-    """None for detectors without one, or where there was no alarm."""
+    alarm_map: AlarmMap | None
+    """None where there was no alarm, or the detector has neither a bottleneck nor channels."""
     usual: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Range of each channel in normal series, in its unit; see `USUAL`."""
 
@@ -86,7 +86,7 @@ def explain(
     *,
     merge_gap: int = 0,
     normal: Sequence[Series] = (),
-    config: BottleneckConfig | None = None,
+    config: AlarmMapConfig | None = None,
 ) -> Explanation:
     """Find the alarms of scored series, and their reasons.
 
@@ -94,9 +94,11 @@ def explain(
     merge_gap: as in `alarms_of`. normal: series without anomalies, to compare with; where there are
     none, codes are compared with those of steps without an alarm, and nothing is usual.
     Raises ValueError where scores do not fit their series, ImportError without scikit-learn where
-    there are alarms and a bottleneck, and as `Detector.contributions`.
+    there are alarms to map, and as `Detector.contributions`.
     """
     explained: list[ExplainedSeries] = []
+    shares: list[NDArray[np.float64]] = []
+    order = sorted(scored[0][0].channels) if scored else []
     for series, scores in scored:
         if np.shape(scores) != (len(series),):
             raise ValueError(
@@ -105,16 +107,26 @@ def explain(
             )
         alarms = alarms_of(scores, threshold, merge_gap=merge_gap)
         contributions = detector.contributions(series) if alarms else None
-        reasons = tuple(_explained(alarm, series, scores, contributions) for alarm in alarms)
-        explained.append(ExplainedSeries(series, scores, reasons))
-    alarmed = [
-        Alarmed(each.series, each.scores, tuple(one.alarm for one in each.alarms))
-        for each in explained
-    ]
-    bottleneck = look_through_bottleneck(detector, alarmed, threshold, normal=normal, config=config)
-    if bottleneck is not None:
-        explained = _with_clusters(explained, bottleneck.clusters)
-    return Explanation(tuple(explained), bottleneck, usual_ranges(normal))
+        reasons: list[ExplainedAlarm] = []
+        for alarm in alarms:
+            sums = None
+            if contributions is not None:
+                sums = contributions[alarm.start : alarm.stop].sum(axis=0)
+                in_order = sums[[series.channels.index(name) for name in order]]
+                shares.append(in_order / (sums.sum() or 1.0))
+            reasons.append(_explained(alarm, series, scores, sums))
+        explained.append(ExplainedSeries(series, scores, tuple(reasons)))
+    alarm_map = map_alarms(
+        detector,
+        [Alarmed(each.series, each.scores, _alarms_of(each)) for each in explained],
+        threshold,
+        shares=np.stack(shares) if shares else None,
+        normal=normal,
+        config=config,
+    )
+    if alarm_map is not None:
+        explained = _with_clusters(explained, alarm_map.clusters)
+    return Explanation(tuple(explained), alarm_map, usual_ranges(normal))
 
 
 def usual_ranges(normal: Sequence[Series]) -> dict[str, tuple[float, float]]:
@@ -156,13 +168,15 @@ def _explained(
     scores: NDArray[np.float64],
     contributions: NDArray[np.float64] | None,
 ) -> ExplainedAlarm:
+    """contributions: (channels,), sums over the alarm."""
     peak_step = alarm.start + int(np.argmax(scores[alarm.start : alarm.stop]))
     event = next((each for each in series.events if each.start <= alarm.start < each.stop), None)
-    shares: tuple[ChannelShare, ...] = ()
-    if contributions is not None:
-        sums = contributions[alarm.start : alarm.stop].sum(axis=0)
-        shares = name_channels(sums, series.channels)
+    shares = () if contributions is None else name_channels(contributions, series.channels)
     return ExplainedAlarm(alarm, float(scores[peak_step]), peak_step, shares, event)
+
+
+def _alarms_of(explained: ExplainedSeries) -> tuple[Alarm, ...]:
+    return tuple(each.alarm for each in explained.alarms)
 
 
 def _with_clusters(

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.autoencoder.anomalies.affiliation import affiliation
+from rlkit.autoencoder.anomalies.alarm_map import AlarmMapConfig
 from rlkit.autoencoder.anomalies.alarm_rule import AlarmRule
 from rlkit.autoencoder.anomalies.alarms import AlarmReport, judge_alarms
-from rlkit.autoencoder.anomalies.bottleneck import BottleneckConfig
 from rlkit.autoencoder.anomalies.detector import Detector
 from rlkit.autoencoder.anomalies.explanation import (
     ExplainedAlarm,
@@ -102,7 +102,7 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data."""
-        bottleneck = self.explanation.bottleneck
+        alarm_map = self.explanation.alarm_map
         return {
             "detector": self.detector,
             "source": self.source,
@@ -112,8 +112,12 @@ class Findings:
             "threshold_set_on_weeks": self.rule.normal_weeks,
             "quality": None if self.quality is None else self.quality.to_json(),
             "clusters": None
-            if bottleneck is None
-            else {"count": bottleneck.cluster_count, "silhouette": bottleneck.silhouette},
+            if alarm_map is None
+            else {
+                "by": alarm_map.by,
+                "count": alarm_map.cluster_count,
+                "silhouette": alarm_map.silhouette,
+            },
             "series": [
                 {
                     "name": each.series.name,
@@ -135,7 +139,7 @@ def find_anomalies(
     name: str,
     source: str,
     normal: Sequence[Series] = (),
-    config: BottleneckConfig | None = None,
+    config: AlarmMapConfig | None = None,
     on_series: OnSeries | None = None,
 ) -> Findings:
     """Score series with a fitted detector, explain its alarms, and judge them by known events.

@@ -22,7 +22,7 @@ from rlkit.autoencoder.anomalies.report_plots import (
     cluster_colour,
     cluster_name,
     draw_alarm,
-    draw_bottleneck,
+    draw_map,
     draw_timeline,
     svg,
     time_unit,
@@ -184,12 +184,12 @@ def _quality(quality: Quality) -> str:
 
 
 def _clusters(findings: Findings) -> str:
-    """Codes in a picture, and what alarms of a cluster have in common."""
-    bottleneck = findings.explanation.bottleneck
-    if bottleneck is None:
+    """The map of alarms, and what alarms of a cluster have in common."""
+    alarm_map = findings.explanation.alarm_map
+    if alarm_map is None:
         return ""
     rows: list[tuple[str, ...]] = []
-    for cluster in range(bottleneck.cluster_count):
+    for cluster in range(alarm_map.cluster_count):
         alarms = [one for one in findings.explanation.alarms if one.cluster == cluster]
         found = Counter(_event_name(one, findings.quality is not None) for one in alarms)
         rows.append(
@@ -203,24 +203,27 @@ def _clusters(findings: Findings) -> str:
     about = (
         "All alarms are one cluster: they are few, or no division into clusters is clearer than "
         "that of points drawn at random."
-        if bottleneck.silhouette is None
-        else f"Alarms fall into {bottleneck.cluster_count} clusters by k-means, mean silhouette "
-        f"{_number(bottleneck.silhouette)} (1 is best, 0 is none)."
+        if alarm_map.silhouette is None
+        else f"Alarms fall into {alarm_map.cluster_count} clusters by k-means, mean silhouette "
+        f"{_number(alarm_map.silhouette)} (1 is best, 0 is none)."
     )
     words = (
         "Each point is a window as the detector's bottleneck codes it, reduced by principal "
         "components; larger marks are the means of alarms. What lies near each other looked alike "
-        f"to the detector, for the operating state as well as for what was wrong. {about}"
-    )
+        "to the detector, in the state of the plant more than in what was wrong. "
+        if alarm_map.by == "codes"
+        else "Each mark is an alarm: the shares that channels have in it, as square roots, reduced "
+        "by principal components. What lies near each other was made by the same channels. "
+    ) + about
     known = ("starts in",) if findings.quality is not None else ()
     table = _table(
         "Alarms of a cluster, and the channels that made most of them on average",
         ("cluster", "alarms", "channels", *known),
         [row[: 3 + len(known)] for row in rows],
         {1},
-        swatches=range(bottleneck.cluster_count),
+        swatches=range(alarm_map.cluster_count),
     )
-    picture = _picture(draw_bottleneck(bottleneck), "Codes of windows by cluster")
+    picture = _picture(draw_map(alarm_map), "Map of alarms by cluster")
     return (
         f"<h2>Which alarms are alike</h2><section><p>{escape(words)}</p>{picture}{table}</section>"
     )
@@ -266,7 +269,7 @@ def _series(findings: Findings, each: ExplainedSeries, number: int, config: Repo
     flags = (
         "Flags are numbered, with the letter of their cluster; bars at the top are as long as "
         "alarms."
-        if findings.explanation.bottleneck is not None
+        if findings.explanation.alarm_map is not None
         else "Flags are numbered; bars at the top are as long as alarms."
     )
     parts = [

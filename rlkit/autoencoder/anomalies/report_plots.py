@@ -1,4 +1,4 @@
-"""Pictures of a report: scores with red flags, channels around an alarm, codes in clusters.
+"""Pictures of a report: scores with red flags, channels around an alarm, a map of clusters.
 
 Colours are those of Okabe & Ito (2008), which colour-blind people tell apart; clusters differ in
 their markers and letters as well.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.autoencoder.anomalies.bottleneck import Bottleneck
+from rlkit.autoencoder.anomalies.alarm_map import AlarmMap
 from rlkit.autoencoder.anomalies.explanation import ExplainedAlarm, ExplainedSeries
 from rlkit.autoencoder.anomalies.optional_packages import needs
 from rlkit.autoencoder.anomalies.series import Event
@@ -168,33 +168,34 @@ def draw_alarm(
 
 
 @_styled()
-def draw_bottleneck(bottleneck: Bottleneck) -> Figure:
-    """Codes of normal windows and of alarms' windows, reduced, with the alarms' clusters."""
-    dimensions = bottleneck.normal.shape[1]
+def draw_map(alarm_map: AlarmMap) -> Figure:
+    """Alarms by cluster, with the windows that are mapped beside them."""
+    dimensions = alarm_map.normal.shape[1]
     figure = _figure(4.4)
     panels = figure.subplots(1, dimensions - 1, squeeze=False)[0]
-    cluster_of = bottleneck.clusters[bottleneck.alarm_of]
+    cluster_of = alarm_map.clusters[alarm_map.alarm_of]
     for down, axes in enumerate(panels, start=1):
-        axes.scatter(
-            *bottleneck.normal[:, [0, down]].T,
-            s=6,
-            color=_FAINT,
-            alpha=0.45,
-            linewidths=0,
-            label="normal windows",
-            rasterized=True,
-        )
-        for cluster in range(bottleneck.cluster_count):
+        if len(alarm_map.normal):
+            axes.scatter(
+                *alarm_map.normal[:, [0, down]].T,
+                s=6,
+                color=_FAINT,
+                alpha=0.45,
+                linewidths=0,
+                label="normal windows",
+                rasterized=True,
+            )
+        for cluster in range(alarm_map.cluster_count):
             colour, marker = cluster_colour(cluster), _MARKERS[cluster % len(_MARKERS)]
             axes.scatter(
-                *bottleneck.alarmed[cluster_of == cluster][:, [0, down]].T,
+                *alarm_map.alarmed[cluster_of == cluster][:, [0, down]].T,
                 s=7,
                 color=colour,
                 alpha=0.3,
                 linewidths=0,
                 rasterized=True,
             )
-            centres = bottleneck.centres[bottleneck.clusters == cluster]
+            centres = alarm_map.centres[alarm_map.clusters == cluster]
             axes.scatter(
                 *centres[:, [0, down]].T,
                 s=60,
@@ -207,8 +208,8 @@ def draw_bottleneck(bottleneck: Bottleneck) -> Figure:
                 f"{len(centres)} alarm{'s' if len(centres) > 1 else ''}",
             )
         for place, setter in ((0, axes.set_xlabel), (down, axes.set_ylabel)):
-            share = bottleneck.explained[place]
-            setter(f"component {place + 1} ({100 * share:.0f} % of the codes' variance)")
+            share = alarm_map.explained[place]
+            setter(f"component {place + 1} ({100 * share:.0f} % of the {alarm_map.by}' variance)")
         axes.grid(color=_GRID, linewidth=0.7)
         axes.set_axisbelow(True)
     handles, names = panels[0].get_legend_handles_labels()

@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rlkit.autoencoder.anomalies.affiliation import affiliation
+from rlkit.autoencoder.anomalies.alarm_map import AlarmMapConfig
 from rlkit.autoencoder.anomalies.alarm_rule import AlarmRule
-from rlkit.autoencoder.anomalies.bottleneck import BottleneckConfig
 from rlkit.autoencoder.anomalies.detector import WindowDetector, WindowModel
 from rlkit.autoencoder.anomalies.findings import Findings, find_anomalies
 from rlkit.autoencoder.anomalies.metrics import auroc, pr_auc
@@ -88,7 +88,7 @@ def plant(seed: int, *faults: tuple[int, int, int], known: bool = True) -> Serie
 def findings(
     *series: Series,
     model: Callable[[], WindowModel] = LastSample,
-    config: BottleneckConfig | None = None,
+    config: AlarmMapConfig | None = None,
 ) -> Findings:
     detector = WindowDetector(model(), windows=WindowConfig(4)).fit([plant(0)])
     return find_anomalies(
@@ -96,7 +96,7 @@ def findings(
         name="detector & co",
         source="<plant>.npz",
         normal=[plant(100)],
-        config=config or BottleneckConfig(references=2),
+        config=config or AlarmMapConfig(references=2),
     )
 
 
@@ -297,7 +297,7 @@ def test_many_and_long_series_stay_a_few_megabytes() -> None:
         *(detector, long, replace(RULE, threshold=20.0)),
         name="d",
         source="s",
-        config=BottleneckConfig(references=0, max_clusters=3, windows_per_alarm=20),
+        config=AlarmMapConfig(references=0, max_clusters=3, windows_per_alarm=20),
     )
     page = report_html(found, ReportConfig(max_series=3, max_alarms=1))
     alarms, others = len(IMAGE.findall(page)), len(page)

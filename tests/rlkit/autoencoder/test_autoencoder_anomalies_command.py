@@ -93,9 +93,9 @@ def test_a_kept_autoencoder_finds_the_same_as_before(
 ) -> None:
     kept = tmp_path / "detector.safetensors"
     before = told([str(file), *SMALL, "--save", str(kept)], capsys)
-    after = told([str(file), "--load", str(kept)], capsys)
+    after = told([str(file), "--load", str(kept), "--alike", "channels"], capsys)
     assert before["save"] == str(kept)
-    assert before["clusters"] is not None
+    assert [each["clusters"]["by"] for each in (before, after)] == ["codes", "channels"]
     assert after["detector"] == "detector.safetensors"
     assert after["threshold"] == before["threshold"]
     for each, other in zip(before["series"], after["series"], strict=True):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rlkit.autoencoder.anomalies.alarm_map import AlarmMapConfig, cluster_alarms
 from rlkit.autoencoder.anomalies.alarms import Alarm
-from rlkit.autoencoder.anomalies.bottleneck import BottleneckConfig, cluster_alarms
 from rlkit.autoencoder.anomalies.detector import WindowDetector
 from rlkit.autoencoder.anomalies.explanation import (
     ChannelShare,
@@ -86,7 +86,7 @@ def test_an_alarm_is_explained_by_its_channels_peak_and_event() -> None:
     assert second.alarm == Alarm(6, 7)
     assert second.channels == (ChannelShare("power", 1.0),)
     assert second.event is None
-    assert (first.cluster, explanation.bottleneck, explanation.usual) == (None, None, {})
+    assert (first.cluster, second.cluster, explanation.usual) == (0, 0, {})
 
 
 def test_gaps_are_bridged_and_belong_to_the_alarm() -> None:
@@ -134,22 +134,22 @@ def test_codes_are_those_of_windows_that_ended_in_alarmed_steps(stride: int) -> 
     detector = WindowDetector(LastSample(), windows=WindowConfig(6, stride)).fit([plant(0)])
     series = plant(1, [(60, 72, 0), (100, 103, 2)])
     scores = detector.decision_function(series)
-    config = BottleneckConfig(normal_windows=20)
+    config = AlarmMapConfig(normal_windows=20)
     explanation = explain(detector, [(series, scores)], 20.0, normal=[plant(2)], config=config)
-    bottleneck = explanation.bottleneck
-    assert bottleneck is not None
-    assert len(bottleneck.normal) <= 20
+    alarm_map = explanation.alarm_map
+    assert alarm_map is not None
+    assert len(alarm_map.normal) <= 20
     above = np.flatnonzero(scores > 20.0)
     ends = np.unique(above - (above - 5) % stride)
     samples = detector.fitted.scaling.prepare(series).values[ends]
     # With as many dimensions as channels, the reduction is a rotation: distances stay.
-    np.testing.assert_allclose(distances(bottleneck.alarmed), distances(samples), atol=1e-9)
-    assert bottleneck.explained.sum() == pytest.approx(1.0)
-    assert (np.diff(bottleneck.explained) <= 0).all()
+    np.testing.assert_allclose(distances(alarm_map.alarmed), distances(samples), atol=1e-9)
+    assert alarm_map.explained.sum() == pytest.approx(1.0)
+    assert (np.diff(alarm_map.explained) <= 0).all()
     for number, alarm in enumerate(explanation.alarms):
-        inside = bottleneck.alarmed[bottleneck.alarm_of == number]
-        np.testing.assert_allclose(bottleneck.centres[number], inside.mean(axis=0))
-        assert alarm.cluster == bottleneck.clusters[number]
+        inside = alarm_map.alarmed[alarm_map.alarm_of == number]
+        np.testing.assert_allclose(alarm_map.centres[number], inside.mean(axis=0))
+        assert alarm.cluster == alarm_map.clusters[number]
 
 
 def distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,45 +170,75 @@ def test_alarms_of_one_kind_are_one_cluster(alignment: Alignment) -> None:
     explanation = explain(detector, scored, 12.0, merge_gap=5)
     clusters = [[alarm.cluster for alarm in each.alarms] for each in explanation.series]
     assert clusters == [[0, 0, 0, 0], [], [1, 1, 1]]
-    assert explanation.bottleneck is not None
-    assert explanation.bottleneck.cluster_count == 2
-    assert explanation.bottleneck.silhouette is not None
-    assert explanation.bottleneck.silhouette > 0.5
+    assert explanation.alarm_map is not None
+    assert explanation.alarm_map.cluster_count == 2
+    assert explanation.alarm_map.silhouette is not None
+    assert explanation.alarm_map.silhouette > 0.5
     # Nothing normal was given: windows that touch no alarm stand in for it.
-    assert len(explanation.bottleneck.normal) > 100
+    assert len(explanation.alarm_map.normal) > 100
 
 
 def test_windows_are_thinned_evenly_to_so_many() -> None:
     detector = WindowDetector(LastSample(), windows=WindowConfig(4)).fit([plant(0)])
     series = plant(1, [(20, 140, 0)])
-    config = BottleneckConfig(normal_windows=10, windows_per_alarm=7, dimensions=2)
-    bottleneck = explain(
+    config = AlarmMapConfig(normal_windows=10, windows_per_alarm=7, dimensions=2)
+    alarm_map = explain(
         detector,
         [(series, detector.decision_function(series))],
         12.0,
         normal=[plant(2), plant(3)],
         config=config,
-    ).bottleneck
-    assert bottleneck is not None
-    assert bottleneck.alarmed.shape == (7, 2)
-    assert bottleneck.normal.shape == (10, 2)
+    ).alarm_map
+    assert alarm_map is not None
+    assert alarm_map.alarmed.shape == (7, 2)
+    assert alarm_map.normal.shape == (10, 2)
 
 
-def test_a_detector_without_a_bottleneck_tells_channels_alone() -> None:
+def test_a_detector_without_a_bottleneck_is_explained_by_channels() -> None:
     detector = WindowDetector(PCAWindows(), windows=WindowConfig(4)).fit([plant(0)])
     series = plant(1, [(50, 60, 1)])
     explanation = explain(detector, [(series, detector.decision_function(series))], 1.0)
-    assert explanation.bottleneck is None
+    assert explanation.alarm_map is not None
+    assert explanation.alarm_map.by == "channels"
     alarm = max(explanation.alarms, key=lambda each: each.peak)
     assert alarm.channels[0].channel == "power"
     assert sum(each.share for each in alarm.channels) == pytest.approx(1.0)
+
+
+def test_alarms_are_mapped_by_the_hellinger_distance_of_their_channels() -> None:
+    one = Series(np.zeros((9, 3)), CHANNELS)
+    other = Series(np.zeros((9, 3)), CHANNELS[::-1])  # channels are told by name
+    scores = np.array([0, 1, 0, 1, 0, 0, 1, 0, 0.0])
+    contributions = np.zeros((9, 3))
+    contributions[[1, 3, 6]] = [[4, 0, 0], [2, 0, 2], [0, 9, 9]]
+    scored = [(one, scores), (other, scores)]
+    alarm_map = explain(Told(contributions), scored, 0.5).alarm_map
+    assert alarm_map is not None
+    assert alarm_map.by == "channels"
+    shares = np.array([[1, 0, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    shares = np.concatenate((shares, shares[:, ::-1]))
+    np.testing.assert_allclose(distances(alarm_map.centres), distances(np.sqrt(shares)), atol=1e-12)
+    np.testing.assert_array_equal(alarm_map.alarmed, alarm_map.centres)
+    assert len(alarm_map.normal) == 0
+
+
+def test_a_bottleneck_can_be_passed_over_for_channels() -> None:
+    detector = WindowDetector(LastSample(), windows=WindowConfig(4)).fit([plant(0)])
+    series = plant(1, [(50, 60, 1)])
+    scored = [(series, detector.decision_function(series))]
+    by_codes = explain(detector, scored, 12.0).alarm_map
+    assert by_codes is not None
+    assert by_codes.by == "codes"
+    # This one cannot tell channels, so nothing is left.
+    config = AlarmMapConfig(by="channels")
+    assert explain(detector, scored, 12.0, config=config).alarm_map is None
 
 
 def test_nothing_is_clustered_without_alarms() -> None:
     detector = WindowDetector(LastSample(), windows=WindowConfig(4)).fit([plant(0)])
     series = plant(1)
     explanation = explain(detector, [(series, detector.decision_function(series))], 1e9)
-    assert (explanation.alarms, explanation.bottleneck) == ((), None)
+    assert (explanation.alarms, explanation.alarm_map) == ((), None)
 
 
 def test_a_code_of_one_number_is_drawn_on_axes_of_zeros() -> None:
@@ -219,11 +249,11 @@ def test_a_code_of_one_number_is_drawn_on_axes_of_zeros() -> None:
     detector = WindowDetector(FirstOfLast(), windows=WindowConfig(4)).fit([plant(0)])
     series = plant(1, [(50, 60, 0)])
     scored = [(series, detector.decision_function(series))]
-    bottleneck = explain(detector, scored, 12.0, merge_gap=5).bottleneck
-    assert bottleneck is not None
-    assert bottleneck.alarmed[:, 0].std() > 0
-    assert not bottleneck.alarmed[:, 1:].any()
-    np.testing.assert_allclose(bottleneck.explained, [1, 0, 0])
+    alarm_map = explain(detector, scored, 12.0, merge_gap=5).alarm_map
+    assert alarm_map is not None
+    assert alarm_map.alarmed[:, 0].std() > 0
+    assert not alarm_map.alarmed[:, 1:].any()
+    np.testing.assert_allclose(alarm_map.explained, [1, 0, 0])
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
@@ -246,7 +276,7 @@ def test_a_cloud_is_not_divided(count: int) -> None:
     clusters, silhouette = cluster_alarms(points)
     assert silhouette is None
     assert not clusters.any()
-    _, taken_for_real = cluster_alarms(points, BottleneckConfig(references=0))
+    _, taken_for_real = cluster_alarms(points, AlarmMapConfig(references=0))
     assert taken_for_real is not None
     assert taken_for_real > 0.25
 
@@ -257,7 +287,7 @@ def test_a_cloud_is_not_divided(count: int) -> None:
     most=st.integers(1, 4),
 )
 def test_clusters_are_counted_from_the_largest(points: list[tuple[int, int]], most: int) -> None:
-    config = BottleneckConfig(max_clusters=most, references=1)
+    config = AlarmMapConfig(max_clusters=most, references=1)
     clusters, silhouette = cluster_alarms(np.array(points, float), config)
     sizes = np.bincount(clusters)
     assert len(clusters) == len(points)
@@ -275,6 +305,7 @@ def test_clusters_are_counted_from_the_largest(points: list[tuple[int, int]], mo
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"by": "names"}, "by must be 'codes' or 'channels', got 'names'"),
         ({"dimensions": 4}, "dimensions must be 2 or 3, got 4"),
         ({"max_clusters": 0}, "max_clusters must be at least 1, got 0"),
         ({"windows_per_alarm": 0}, "windows_per_alarm must be at least 1"),
@@ -284,7 +315,7 @@ def test_clusters_are_counted_from_the_largest(points: list[tuple[int, int]], mo
 )
 def test_a_wrong_number_is_told(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        BottleneckConfig(**changed)
+        AlarmMapConfig(**changed)
 
 
 def test_without_scikit_learn_one_line_tells_what_to_install(

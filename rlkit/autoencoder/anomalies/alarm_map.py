@@ -1,13 +1,18 @@
-"""Which alarms are alike, by what the bottleneck of an autoencoder makes of their windows.
+"""Which alarms are alike: a map of few dimensions, and clusters on it.
 
-Codes of the windows that made alarms, together with codes of normal windows, are reduced by PCA; an
-alarm is the mean of its windows there, and alarms are clustered by k-means. The number of clusters
-is that with the highest mean silhouette (Rousseeuw 1987). A cloud without any clusters can be
-divided too, into so many with a silhouette of a third to a half; so a division counts only where
-its silhouette is higher than the best of each of 19 sets of as many points that were drawn from one
-normal distribution with the same covariance, which chance alone does once in 20 times. Else, or
-where alarms are few, all are one cluster. The comparison with points drawn from a distribution
-without clusters is that of Tibshirani, Walther and Hastie 2001 (the gap statistic).
+Two kinds of map. By `codes`: what the bottleneck of an autoencoder makes of the windows that made
+alarms, together with codes of normal windows, reduced by PCA; an alarm is the mean of its windows
+there. It tells in what state the plant was. By `channels`: the shares that channels have in each
+alarm, their square roots reduced by PCA, so that distances are those of Hellinger; this tells what
+was wrong, and any detector that knows channels has it.
+
+Alarms are clustered on the map by k-means. The number of clusters is that with the highest mean
+silhouette (Rousseeuw 1987). A cloud without any clusters can be divided too, into so many with a
+silhouette of a third to a half; so a division counts only where its silhouette is higher than the
+best of each of 19 sets of as many points that were drawn from one normal distribution with the same
+covariance, which chance alone does once in 20 times. Else, or where alarms are few, all are one
+cluster. The comparison with points drawn from a distribution without clusters is that of
+Tibshirani, Walther and Hastie 2001 (the gap statistic).
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from rlkit.autoencoder.anomalies.optional_packages import needs
 from rlkit.autoencoder.anomalies.series import Series
 from rlkit.autoencoder.anomalies.windows import missing_share, windows_of
 
+MapKind = Literal["codes", "channels"]
+
 FEWEST_ALARMS = 4
 """That can be two clusters of more than one alarm each."""
 REFERENCE_POINTS = 300
@@ -41,11 +48,14 @@ class BottleneckModel(Protocol):
 
 
 @dataclass(frozen=True)
-class BottleneckConfig:
-    """How codes are reduced and clustered. Raises ValueError for what cannot be."""
+class AlarmMapConfig:
+    """How alarms are mapped and clustered. Raises ValueError for what cannot be."""
 
+    by: MapKind = "codes"
+    """`codes` of the bottleneck, or shares of `channels`; see the module. Detectors without a
+    bottleneck are mapped by channels."""
     dimensions: Literal[2, 3] = 3
-    """To which codes are reduced."""
+    """Of the map."""
     max_clusters: int = 6
     """Clusters of alarms at most, at least 1."""
     references: int = 19
@@ -59,6 +69,8 @@ class BottleneckConfig:
     """Of the first centres of clusters, and of points to compare with."""
 
     def __post_init__(self) -> None:
+        if self.by not in ("codes", "channels"):
+            raise ValueError(f"by must be 'codes' or 'channels', got {self.by!r}")
         for name in ("max_clusters", "normal_windows", "windows_per_alarm"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -69,13 +81,15 @@ class BottleneckConfig:
 
 
 @dataclass(frozen=True)
-class Bottleneck:
-    """Codes reduced to few dimensions; alarms are counted over all series, in their order."""
+class AlarmMap:
+    """Points of few dimensions; alarms are counted over all series, in their order."""
 
+    by: MapKind
+    """Of what."""
     normal: NDArray[np.float64]
-    """(normal windows, dimensions)."""
+    """(normal windows, dimensions); none by channels."""
     alarmed: NDArray[np.float64]
-    """(alarmed windows, dimensions)."""
+    """(alarmed windows, dimensions); by channels, of each alarm as a whole."""
     alarm_of: NDArray[np.int64]
     """(alarmed windows,), the alarm that each belongs to."""
     centres: NDArray[np.float64]
@@ -83,7 +97,7 @@ class Bottleneck:
     clusters: NDArray[np.int64]
     """(alarms,), from 0, the largest cluster first."""
     explained: NDArray[np.float64]
-    """(dimensions,), share of the codes' variance."""
+    """(dimensions,), share of the variance of what is mapped."""
     silhouette: float | None
     """Mean over alarms, -1 to 1; None where all are one cluster."""
 
@@ -102,58 +116,47 @@ class Alarmed:
     alarms: tuple[Alarm, ...]
 
 
-def look_through_bottleneck(
+def map_alarms(
     detector: Detector,
     alarmed: Sequence[Alarmed],
     threshold: float,
     *,
+    shares: NDArray[np.float64] | None = None,
     normal: Sequence[Series] = (),
-    config: BottleneckConfig | None = None,
-) -> Bottleneck | None:
-    """Reduce and cluster what a fitted detector's bottleneck makes of alarms.
+    config: AlarmMapConfig | None = None,
+) -> AlarmMap | None:
+    """Map and cluster the alarms of a fitted detector.
 
-    alarmed: series with the alarms at `threshold`. normal: series to compare with; where there are
-    none, windows that touch no alarm. Returns None for a detector without a bottleneck, or where
-    there is no alarm. Raises ImportError without scikit-learn, and as `decision_function`.
+    alarmed: series with the alarms at `threshold`. shares: (alarms, channels), of each channel in
+    each alarm, at least 0, where the detector can tell. normal: series to compare codes with; where
+    there are none, windows that touch no alarm. Returns None where there is no alarm, or a detector
+    has neither a bottleneck nor shares. Raises ImportError without scikit-learn, and as
+    `decision_function`.
     """
-    config = config or BottleneckConfig()
-    if not isinstance(detector, WindowDetector) or not any(each.alarms for each in alarmed):
+    config = config or AlarmMapConfig()
+    if not any(each.alarms for each in alarmed):
         return None
-    model = detector.model
-    if not isinstance(model, BottleneckModel):
+    if config.by == "codes" and isinstance(detector, WindowDetector):
+        model = detector.model
+        if isinstance(model, BottleneckModel):
+            return _map_codes(detector, model, alarmed, threshold, normal, config)
+    if shares is None:
         return None
-    parts: list[NDArray[np.float64]] = []
-    counts: list[int] = []
-    for each in alarmed:
-        if each.alarms:
-            places = [_windows_of(detector, each, alarm, threshold) for alarm in each.alarms]
-            places = [_thinned(some, config.windows_per_alarm) for some in places]
-            counts += map(len, places)
-            parts.append(_codes(detector, model, each.series, np.concatenate(places)))
-    usual = [
-        _codes(detector, model, series, places)
-        for series, places in _normal_windows(detector, alarmed, normal, config.normal_windows)
-    ]
-    codes = np.concatenate((*usual, *parts))
-    points, explained = _reduced(codes, config.dimensions)
-    points, points_alarmed = np.split(points, [sum(map(len, usual))])
-    alarm_of = np.repeat(np.arange(len(counts)), counts)
-    sums = np.zeros((len(counts), config.dimensions))
-    np.add.at(sums, alarm_of, points_alarmed)
-    centres = sums / np.array(counts)[:, None]
-    clusters, silhouette = cluster_alarms(centres, config)
-    return Bottleneck(points, points_alarmed, alarm_of, centres, clusters, explained, silhouette)
+    points, explained = _reduced(np.sqrt(shares), config.dimensions)
+    clusters, silhouette = cluster_alarms(points, config)
+    places = np.arange(len(points))
+    return AlarmMap("channels", points[:0], points, places, points, clusters, explained, silhouette)
 
 
 def cluster_alarms(
-    centres: NDArray[np.float64], config: BottleneckConfig | None = None
+    centres: NDArray[np.float64], config: AlarmMapConfig | None = None
 ) -> tuple[NDArray[np.int64], float | None]:
     """Clusters of points (alarms, dimensions), as the module says.
 
     Returns (alarms,) from 0, the largest cluster first, and the mean silhouette, None where all are
     one cluster. Raises ImportError without scikit-learn.
     """
-    config = config or BottleneckConfig()
+    config = config or AlarmMapConfig()
     if len(centres) < FEWEST_ALARMS:
         return np.zeros(len(centres), np.int64), None
     labels, silhouette = _best_division(centres, config)
@@ -173,7 +176,7 @@ def cluster_alarms(
 
 
 def _best_division(
-    points: NDArray[np.float64], config: BottleneckConfig
+    points: NDArray[np.float64], config: AlarmMapConfig
 ) -> tuple[NDArray[np.int64], float | None]:
     """Labels (points,) of the division into two or more clusters with the highest mean silhouette,
     and that; zeros and None where points cannot be divided."""
@@ -191,6 +194,38 @@ def _best_division(
     return best
 
 
+def _map_codes(
+    detector: WindowDetector,
+    model: BottleneckModel,
+    alarmed: Sequence[Alarmed],
+    threshold: float,
+    normal: Sequence[Series],
+    config: AlarmMapConfig,
+) -> AlarmMap:
+    parts: list[NDArray[np.float64]] = []
+    counts: list[int] = []
+    for each in alarmed:
+        if each.alarms:
+            places = [_windows_of(detector, each, alarm, threshold) for alarm in each.alarms]
+            places = [_thinned(some, config.windows_per_alarm) for some in places]
+            counts += map(len, places)
+            parts.append(_codes(detector, model, each.series, np.concatenate(places)))
+    usual = [
+        _codes(detector, model, series, places)
+        for series, places in _normal_windows(detector, alarmed, normal, config.normal_windows)
+    ]
+    points, explained = _reduced(np.concatenate((*usual, *parts)), config.dimensions)
+    points, points_alarmed = np.split(points, [sum(map(len, usual))])
+    alarm_of = np.repeat(np.arange(len(counts)), counts)
+    sums = np.zeros((len(counts), config.dimensions))
+    np.add.at(sums, alarm_of, points_alarmed)
+    centres = sums / np.array(counts)[:, None]
+    clusters, silhouette = cluster_alarms(centres, config)
+    return AlarmMap(
+        "codes", points, points_alarmed, alarm_of, centres, clusters, explained, silhouette
+    )
+
+
 def _windows_of(
     detector: WindowDetector, alarmed: Alarmed, alarm: Alarm, threshold: float
 ) -> NDArray[np.int64]:
@@ -206,7 +241,7 @@ def _windows_of(
 def _normal_windows(
     detector: WindowDetector, alarmed: Sequence[Alarmed], normal: Sequence[Series], most: int
 ) -> list[tuple[Series, NDArray[np.int64]]]:
-    """At most so many windows, evenly from all series; see `look_through_bottleneck`."""
+    """At most so many windows, evenly from all series; see `map_alarms`."""
     windows = detector.windows
     candidates: list[tuple[Series, NDArray[np.int64]]] = []
     for series in normal:
@@ -246,11 +281,11 @@ def _thinned(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 def _reduced(
     codes: NDArray[np.float64], dimensions: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(windows, dimensions) by PCA, and the share of variance of each dimension.
+    """(points, dimensions) by PCA, and the share of variance of each dimension.
 
-    Dimensions beyond those that codes have are zero.
+    Dimensions beyond those that points have are zero.
     """
-    with needs("explaining alarms by a bottleneck", "scikit-learn"):
+    with needs("mapping alarms", "scikit-learn"):
         from sklearn.decomposition import PCA
     points, shares = np.zeros((len(codes), dimensions)), np.zeros(dimensions)
     if np.ptp(codes, axis=0).any():
