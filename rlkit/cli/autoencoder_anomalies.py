@@ -280,24 +280,23 @@ def _print(findings: Findings) -> None:
     clustered = findings.explanation.alarm_map is not None
     table = Table(title=f"{len(alarms)} alarms in {len(findings.series)} series")
     table.add_column("series", overflow="fold")
-    for column in ("begins", "lasts", "peak"):
+    for column in ("begins", "lasts"):
         table.add_column(column, justify="right", no_wrap=True)
     if clustered:
-        table.add_column("cluster")
-    table.add_column("channels", overflow="fold")
+        table.add_column("like")
+    table.add_column("channels", overflow="fold", min_width=20)
     if findings.quality is not None:
-        table.add_column("known event", overflow="fold")
+        table.add_column("event", overflow="fold")
     for each, one in alarms[:_LISTED_ALARMS]:
         step = each.series.step_seconds
         row = [
             each.series.name,
             span(one.alarm.start * step),
             span((one.alarm.stop - one.alarm.start) * step),
-            f"{one.peak:.4g}",
         ]
         if clustered:
             row.append("" if one.cluster is None else cluster_name(one.cluster))
-        row.append("\n".join(f"{100 * of.share:.0f} % {of.channel}" for of in one.channels[:2]))
+        row.append("\n".join(f"{100 * of.share:.0f}% {of.channel}" for of in one.channels[:2]))
         if findings.quality is not None:
             row.append("" if one.event is None else f"{one.event.kind} {one.event.severity}")
         # Names come from a file, and may look like rich's markup.

@@ -37,6 +37,8 @@ _WIDTH = 10.0
 _SHOWN_CHANNELS = 3
 _NUMBERED = 15
 """Flags of a series that are numbered; more would lie on one another."""
+_NEAR = 0.035
+"""Of a timeline's length, within which labels would touch."""
 _LOGARITHMIC = 30.0
 """Times the threshold, above which scores need a logarithmic axis."""
 _SETTINGS: Any = {
@@ -110,10 +112,14 @@ def draw_timeline(each: ExplainedSeries, threshold: float) -> Figure:
     if threshold > 0 and each.scores.min() > 0 and highest > _LOGARITHMIC * threshold:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:,g}")
+    raised, previous = False, -len(each.scores)
     for number, one in enumerate(each.alarms, start=1):
+        # Labels that would lie on one another take turns in two rows.
+        near = one.alarm.start - previous < _NEAR * len(each.scores)
+        raised, previous = near and not raised, one.alarm.start
         letter = "" if one.cluster is None else cluster_name(one.cluster)
         label = f"{number}{letter}" if len(each.alarms) <= _NUMBERED else ""
-        _flag(axes, one, scale, label)
+        _flag(axes, one, scale, label, raised=raised)
     axes.set_xlim(0, max(len(series), 1) * scale)
     axes.set_xlabel(f"time since the series' beginning ({name})")
     axes.set_ylabel("anomaly score")
@@ -269,7 +275,7 @@ def _shade_events(axes: Axes, events: Sequence[Event], scale: float, shift: int 
         )
 
 
-def _flag(axes: Axes, one: ExplainedAlarm, scale: float, label: str) -> None:
+def _flag(axes: Axes, one: ExplainedAlarm, scale: float, label: str, *, raised: bool) -> None:
     """A flag on a pole where an alarm begins, and a bar as long as the alarm, above the axes."""
     colour = cluster_colour(one.cluster)
     start, stop = one.alarm.start * scale, one.alarm.stop * scale
@@ -286,7 +292,7 @@ def _flag(axes: Axes, one: ExplainedAlarm, scale: float, label: str) -> None:
         (start, 1.12),
         xycoords=across,
         textcoords="offset points",
-        xytext=(0, 2),
+        xytext=(0, 12 if raised else 2),
         ha="center",
         fontsize=8,
         color=colour,
