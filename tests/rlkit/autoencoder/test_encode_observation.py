@@ -1,6 +1,7 @@
 """Environments whose observations are codes: spaces, stacks, resets, and the batch as its parts."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from rlkit.autoencoder.autoencoder import Autoencoder
+from rlkit.autoencoder.autoencoder import Autoencoder, find_autoencoder
 from rlkit.autoencoder.encode_observation import EncodeObservation, EncodeObservations
 from rlkit.environments import (
     EncodedEnvironment,
@@ -21,8 +22,13 @@ from rlkit.environments import (
     preprocessing,
     seen_alike,
 )
+from rlkit.policies import load_policy
+from rlkit.recipe import EvaluationSchedule
+from rlkit.recipes import find_recipe
+from rlkit.recording import record
 from rlkit.seeds import Seeds
 from rlkit.stepping import Stepper
+from rlkit.training import train
 from rlkit_envs.atari import AtariProtocol
 
 
@@ -179,3 +185,35 @@ def test_another_world_is_seen_alike() -> None:
     assert seen_alike(BOXING, EncodedEnvironment(pong, "other")) == seen
     pole = GymnasiumEnvironment("CartPole-v1")
     assert seen_alike(BOXING, pole) == pole
+
+
+def test_the_encoder_that_ships_codes_boxing_in_few_bytes() -> None:
+    environment = find_recipe("boxing-latent").environment
+    assert isinstance(environment, EncodedEnvironment)
+    envs = make_envs(environment, 4)
+    assert np.prod(envs.single_observation_space.shape or ()) <= 4 * 84 * 84 / 200
+    envs.close()
+    autoencoder = find_autoencoder(environment.encoder)
+    frames = record(None, environment.environment, 60, seed=3, every=20).observations
+    decoded = autoencoder.decode_bytes(autoencoder.encode_bytes(frames))
+    left = np.square(decoded - frames.astype(float)).mean()
+    # The boxers are there, not only the ring: of what a mean picture lacks, most is rebuilt.
+    assert left < 0.5 * frames.astype(float).var(0).mean()
+    mirrored = autoencoder.transform(frames[..., ::-1])
+    assert np.allclose(mirrored, autoencoder.transform(frames)[:, ::-1], atol=1e-3)
+
+
+def test_an_agent_learns_on_codes(tmp_path: Path) -> None:
+    recipe = find_recipe("boxing-latent")
+    quick = replace(
+        recipe,
+        algorithm=replace(recipe.algorithm, learning_starts=64, replay_capacity=20_000),
+        steps=640,
+        minutes=None,
+        num_envs=8,
+        evaluation=EvaluationSchedule(every=0, final_episodes=0),
+    )
+    run = train(quick, runs=str(tmp_path))
+    loaded = load_policy(run.policies / "last.safetensors")
+    assert loaded.environment == recipe.environment
+    assert loaded.policy.observation_space.shape == (4, 1, 32)
