@@ -92,14 +92,14 @@ RECIPES: dict[str, Recipe] = {
             ),
             algorithm=DQNConfig(
                 network=NetworkConfig(
-                    torso="mlp", hidden_sizes=(256, 256), dueling=True, layer_norm="dense"
+                    torso="mlp", hidden_sizes=(512, 256), dueling=True, layer_norm="dense"
                 ),
                 head=HeadConfig("quantile", atoms=32),
                 double=False,
-                batch_size=160,
-                samples_per_step=5.0,
+                batch_size=256,
+                samples_per_step=12.0,
                 target_update_every=200,
-                learning_rate=2e-4,
+                learning_rate=3e-4,
                 learning_rate_end=5e-5,
                 learning_rate_steps=6_000_000,
                 symmetries=(_MIRRORED_RING,),  # the encoder's codes are mirrored as pictures are
