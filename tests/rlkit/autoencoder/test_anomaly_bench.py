@@ -1,0 +1,92 @@
+"""The comparison of detectors: what its rows hold, its intervals, and going on from a part."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlkit.autoencoder.anomalies import bench
+from rlkit.autoencoder.anomalies.bench import (
+    BenchConfig,
+    comparison_table,
+    run_benchmark,
+    summarise,
+)
+from rlkit.autoencoder.anomalies.telemetry_config import TelemetryConfig
+from rlkit.cli.main import main
+
+SMALL = TelemetryConfig(
+    normal=3,
+    held_out=2,
+    faults_of_each=1,
+    unseen_weather=1,
+    changed_policy=1,
+    days=2.0,
+    test_days=3.0,
+    onset_days=(1.0, 1.2),
+    duration_days=(1.0, 1.2),
+    years=1,
+)
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    config = BenchConfig((0,), ("PCA", "CUSUM"), telemetry=SMALL, real=())
+    return run_benchmark(config)
+
+
+def test_rows_hold_what_tables_need(result: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(result)) == result
+    assert [row["detector"] for row in result["rows"]] == ["PCA", "CUSUM"]
+    for row in result["rows"]:
+        told = row["telemetry"]
+        assert told["series"] == 15
+        assert set(told["by_severity"]) == {"mild", "medium", "severe"}
+        for name in ("vus_pr", "auroc", "pr_auc", "event_recall"):
+            assert 0 < told[name] <= 1
+        assert told["vus_pr"] == pytest.approx(
+            np.mean([list(kind.values()) for kind in told["vus_pr_by_kind"].values()])
+        )
+        assert told["online_microseconds"] > 0
+        assert row["real"]["vus_pr"] is None
+
+
+def test_what_is_done_is_not_done_again(result: dict[str, Any], monkeypatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(bench, "record_telemetry", never)
+    config = BenchConfig((0,), ("PCA", "CUSUM"), telemetry=SMALL, real=())
+    again = run_benchmark(config, done=result["rows"])
+    assert again["rows"] == result["rows"]
+
+
+def test_intervals_are_students(result: dict[str, Any]) -> None:
+    rows = []
+    for seed, value in enumerate((0.5, 0.6, 0.7)):
+        telemetry = {**result["rows"][0]["telemetry"], "vus_pr": value}
+        rows.append({**result["rows"][0], "seed": seed, "telemetry": telemetry})
+    (summary,) = summarise({"rows": rows})
+    mean, half = summary["vus_pr"]
+    assert mean == pytest.approx(0.6)
+    # t of 2 degrees of freedom at 97.5 % is 4.303; the standard error is 0.1 / sqrt(3).
+    assert half == pytest.approx(4.303 * 0.1 / math.sqrt(3), rel=1e-3)
+    assert comparison_table({"rows": rows}).row_count == 1
+
+
+def test_unknown_detectors_are_refused(tmp_path: Path, capsys) -> None:
+    with pytest.raises(ValueError, match="no detector magic; there are autoencoder"):
+        BenchConfig(detectors=("magic",))
+    with pytest.raises(ValueError, match="seeds"):
+        BenchConfig(seeds=())
+    assert main(["autoencoder", "bench", "--detectors", "magic"]) == 2
+    assert "no detector magic" in capsys.readouterr().err
+    assert main(["autoencoder", "bench", "--seeds", "0"]) == 2
+    assert "at least 1" in capsys.readouterr().err
+    file = tmp_path / "rows.jsonl"
+    file.write_text("not JSON\n")
+    assert main(["autoencoder", "bench", "--output", str(file)]) == 2
+    assert "does not hold a comparison" in capsys.readouterr().err
