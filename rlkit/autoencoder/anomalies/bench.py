@@ -174,7 +174,8 @@ def run_benchmark(
 def judge_on_telemetry(name: str, telemetry: Telemetry, seed: int) -> dict[str, Any]:
     """How one detector does on telemetry, scoring as samples come (windows by their end).
 
-    Areas are means over the series with faults; affiliation F1 is one over those with an alarm. The threshold is that of held-out normal weeks.
+    Areas are means over the series with faults, affiliation F1 over those with an alarm. The
+    threshold is that of held-out normal weeks.
     """
     normal, test, most = telemetry.normal, telemetry.test, None
     if name == "matrix profile":
