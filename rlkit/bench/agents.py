@@ -38,7 +38,13 @@ def measured_recipes() -> dict[str, Recipe]:
     """
     q, r2d2, ppo, pqn = (
         RECIPES[name]
-        for name in ("boxing", "boxing-recurrent", "boxing-actor-critic", "boxing-pqn")
+        for name in (
+            "boxing",
+            "boxing-recurrent",
+            "boxing-actor-critic",
+            "boxing-pqn",
+            "boxing-latent",
+        )
     )
     recipes = {recipe.name: recipe for recipe in (q, r2d2, ppo, pqn)}
     recipes["ppo"] = with_algorithm(replace(q, environment=_STACK), "ppo")
