@@ -38,15 +38,9 @@ def measured_recipes() -> dict[str, Recipe]:
     """
     q, r2d2, ppo, pqn = (
         RECIPES[name]
-        for name in (
-            "boxing",
-            "boxing-recurrent",
-            "boxing-actor-critic",
-            "boxing-pqn",
-            "boxing-latent",
-        )
+        for name in ("boxing", "boxing-recurrent", "boxing-actor-critic", "boxing-pqn")
     )
-    recipes = {recipe.name: recipe for recipe in (q, r2d2, ppo, pqn)}
+    recipes = {recipe.name: recipe for recipe in (q, r2d2, ppo, pqn, RECIPES["boxing-latent"])}
     recipes["ppo"] = with_algorithm(replace(q, environment=_STACK), "ppo")
     dueling = replace(_SMALL, dueling=True)
     for name, recipe, changes in (
