@@ -11,7 +11,7 @@ import pytest
 
 from rlkit import video
 from rlkit.cli.main import main
-from rlkit.environments import GymnasiumEnvironment
+from rlkit.environments import Environment, GymnasiumEnvironment
 from rlkit.policies import save_policy
 from rlkit.recipe import Recipe
 from rlkit.run_folder import Run
@@ -39,7 +39,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def save(path: Path, environment: AtariProtocol | GymnasiumEnvironment) -> Path:
+def save(path: Path, environment: Environment) -> Path:
     """An untrained policy."""
     from rlkit.environments import make_envs
 
