@@ -381,7 +381,7 @@ def _table(
 def _duration(seconds: float) -> str:
     """A span in the unit that fits, such as 3.2 hours."""
     unit, name = time_unit(seconds)
-    return f"{seconds / unit:.3g} {name}"
+    return f"{_number(seconds / unit)} {name}"
 
 
 def _count(number: int, noun: str, plural: str | None = None) -> str:
