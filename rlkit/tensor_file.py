@@ -113,12 +113,12 @@ class TensorFormat:
 def digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the header without "sha256" and over each tensor's name, dtype, shape, bytes."""
     rest = {key: value for key, value in header.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    checksum = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        checksum.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        checksum.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return checksum.hexdigest()
 
 
 def _replace_file(path: Path, data: bytes) -> None:

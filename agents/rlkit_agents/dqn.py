@@ -387,7 +387,7 @@ class DQN:
     ) -> Callable[[], dict[str, Tensor | float]]:
         """Take a gradient step, given the transitions and what a target is made of.
 
-        Returns what works out the scalars that describe it, which takes longer than none at all.
+        Returns what works out the scalars that describe it: only those of the last step are seen.
         """
         config = self.config
         q_tm1 = self.policy(transitions.observations)

@@ -162,12 +162,10 @@ class Autoencoder:
                 f"codes have {self.config.latents} numbers each, but these are {codes.shape}"
             )
         network = self.network
-        with torch.inference_mode():
-            device = network.mean.device
-            decoded = _joined(
-                network.unscaled(network.decode(part.to(device))).cpu()
-                for part in torch.from_numpy(codes).split(_BATCH)
-            ).numpy()
+        decoded = _joined(
+            network.unscaled(network.decode(part.to(network.mean.device)))
+            for part in torch.from_numpy(codes).split(_BATCH)
+        ).numpy()
         if network.takes_bytes:
             return np.clip(np.rint(decoded), 0, 255).astype(np.uint8)
         return decoded.astype(network.space.dtype)
@@ -191,11 +189,13 @@ class Autoencoder:
     ) -> NDArray[np.uint8]:
         """Codes in bytes, (count, latents): as `transform`, each number rounded to a step."""
         codes = torch.from_numpy(self.transform(observations, precision=precision))
-        return self._to_bytes(codes).numpy()
+        network = self.network
+        return network.to_bytes(codes.to(network.least.device)).cpu().numpy()
 
     def decode_bytes(self, codes: NDArray[np.uint8]) -> NDArray[Any]:
         """Observations (count, *shape) of codes in bytes (count, latents)."""
-        low, high = self._steps()
+        network = self.network
+        low, high = network.least.cpu().numpy(), network.most.cpu().numpy()
         return self.inverse_transform(low + codes * ((high - low) / 255.0))
 
     def _learn_steps(self, observations: NDArray[Any]) -> None:
@@ -204,20 +204,11 @@ class Autoencoder:
         network.least.copy_(codes.amin(0))
         network.most.copy_(codes.amax(0))
 
-    def _steps(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        network = self.network
-        return network.least.cpu().numpy(), network.most.cpu().numpy()
-
-    def _to_bytes(self, codes: Tensor) -> Tensor:
-        network = self.network
-        return network.to_bytes(codes.to(network.least.device)).cpu()
-
     def _batches(self, observations: NDArray[Any]) -> Iterator[Tensor]:
         network = self.network
         observations = _checked(np.asarray(observations), network.space)
         for part in torch.from_numpy(observations).split(_BATCH):
-            with torch.inference_mode():
-                yield part.to(network.mean.device)
+            yield part.to(network.mean.device)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it into one safetensors file, which `load_autoencoder` reads.

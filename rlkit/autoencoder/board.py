@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ from rlkit.autoencoder.network import AutoencoderNetwork
 if TYPE_CHECKING:
     from rlkit.autoencoder.autoencoder import Autoencoder
 
-_log = logging.getLogger(__name__)
 _PICTURES = 8
 _PROJECTED = 1_000
 

@@ -14,26 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def squared_error(reconstruction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean squared error of each sample: (batch, ...) twice -> (batch,).
-
-    weights: (...), the shape of one sample, of mean 1: how much each number counts.
-    """
-    errors = (reconstruction - target).square()
-    if weights is not None:
-        errors = errors * weights
-    return errors.flatten(1).mean(1)
+def squared_error(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each sample: (batch, ...) twice -> (batch,)."""
+    return (reconstruction - target).square().flatten(1).mean(1)
 
 
-def cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean binary cross-entropy of each sample, in nats: (batch, ...) twice -> (batch,).
 
     target: in [0, 1]; between them it is not 0 at best (Vincent et al. 2010, section 2.2).
-    weights: as for `squared_error`.
     """
     errors = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    if weights is not None:
-        errors = errors * weights
     return errors.flatten(1).mean(1)
 
 

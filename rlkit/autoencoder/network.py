@@ -131,8 +131,6 @@ class AutoencoderNetwork(nn.Module):
         inputs = target
         if config.kind == "denoising":
             inputs = self._spoilt(target, generator)
-        elif config.kind == "contractive":
-            inputs = target.detach()
         outputs = self.encoder(inputs)
         if config.kind == "variational":
             return -self._evidence(outputs, target, generator).mean()
@@ -141,7 +139,7 @@ class AutoencoderNetwork(nn.Module):
             penalty = losses.activation_divergence(outputs, config.target_activation)
             objective = objective + config.penalty * penalty
         elif config.kind == "contractive":
-            norms = losses.jacobian_norm(self.encoder, inputs)
+            norms = losses.jacobian_norm(self.encoder, target)
             objective = objective + config.penalty * norms.mean()
         return objective
 

@@ -176,11 +176,20 @@ def detections(alarms: Sequence[Alarm], events: Iterable[Event]) -> tuple[Detect
 
 def false_alarms(alarms: Iterable[Alarm], events: Sequence[Event]) -> tuple[Alarm, ...]:
     """The alarms that start outside of all events."""
-    return tuple(
-        alarm
-        for alarm in alarms
-        if not any(event.start <= alarm.start < event.stop for event in events)
-    )
+    return tuple(alarm for alarm in alarms if event_of(alarm, events) is None)
+
+
+def event_of(alarm: Alarm, events: Iterable[Event]) -> Event | None:
+    """The event in which an alarm starts, and which it has thereby found, if any."""
+    return next((each for each in events if each.start <= alarm.start < each.stop), None)
+
+
+def check_scores(series: Series, scores: NDArray[np.float64]) -> None:
+    """Raise ValueError unless scores are (time,) of their series."""
+    if np.shape(scores) != (len(series),):
+        raise ValueError(
+            f"series {series.name!r} of {len(series)} steps has scores of shape {np.shape(scores)}"
+        )
 
 
 def delays_by_severity(
@@ -217,11 +226,7 @@ def judge_alarms(
     wrong = 0
     normal_seconds = 0.0
     for series, scores in scored:
-        if np.shape(scores) != (len(series),):
-            raise ValueError(
-                f"series {series.name!r} of {len(series)} steps has scores of shape "
-                f"{np.shape(scores)}"
-            )
+        check_scores(series, scores)
         alarms = alarms_of(scores, threshold, merge_gap=merge_gap)
         found.extend(detections(alarms, series.events))
         wrong += len(false_alarms(alarms, series.events))

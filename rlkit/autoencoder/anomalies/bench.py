@@ -17,7 +17,12 @@ import numpy as np
 from rich.table import Table
 
 from rlkit.autoencoder.anomalies.affiliation import affiliation
-from rlkit.autoencoder.anomalies.alarms import alarms_of, judge_alarms, threshold_for
+from rlkit.autoencoder.anomalies.alarms import (
+    SECONDS_PER_WEEK,
+    alarms_of,
+    judge_alarms,
+    threshold_for,
+)
 from rlkit.autoencoder.anomalies.autoencoder_windows import (
     AutoencoderWindows,
     AutoencoderWindowsConfig,
@@ -31,9 +36,10 @@ from rlkit.autoencoder.anomalies.isolation_forest import (
 from rlkit.autoencoder.anomalies.matrix_profile import MatrixProfile
 from rlkit.autoencoder.anomalies.metrics import auroc, pr_auc
 from rlkit.autoencoder.anomalies.pca_windows import PCAWindows, PCAWindowsConfig
+from rlkit.autoencoder.anomalies.plant_faults import SEVERITIES
 from rlkit.autoencoder.anomalies.pooled_windows import PooledWindows
 from rlkit.autoencoder.anomalies.pyod_autoencoder import PyODAutoencoder, PyODAutoencoderConfig
-from rlkit.autoencoder.anomalies.real_series import REAL_SERIES, load_real_series
+from rlkit.autoencoder.anomalies.real_series import REAL_SERIES, RealSeries, load_real_series
 from rlkit.autoencoder.anomalies.series import Series
 from rlkit.autoencoder.anomalies.telemetry import Telemetry, record_telemetry
 from rlkit.autoencoder.anomalies.telemetry_config import TelemetryConfig
@@ -52,7 +58,6 @@ TELEMETRY_WINDOW = 24
 """Steps; two hours."""
 REAL_WINDOW = 64
 """Steps."""
-_EXOGENOUS = ("outdoor_dry_bulb_degc", "outdoor_wet_bulb_degc", "utilisation", "it_power_w")
 _ONLINE_SAMPLES = 300
 # A matrix profile takes minutes for what others do in a second: it gets this much to learn from and
 # to be judged on.
@@ -224,19 +229,14 @@ def judge_on_telemetry(name: str, telemetry: Telemetry, seed: int) -> dict[str, 
     return told
 
 
-def judge_on_real_series(
-    name: str, real: Mapping[str, tuple[Sequence[Series], Sequence[Series]]], seed: int
-) -> dict[str, Any]:
-    """VUS-PR of one detector on each real series, looking back (windows by their mean).
-
-    real: by name, what to learn from and what to be judged on.
-    """
+def judge_on_real_series(name: str, real: Mapping[str, RealSeries], seed: int) -> dict[str, Any]:
+    """VUS-PR of one detector on each real series, looking back (windows by their mean)."""
     by_name = {}
-    for series_name, (normal, test) in real.items():
+    for series_name, series in real.items():
         windows = WindowConfig(REAL_WINDOW, alignment="mean")
-        detector = DETECTORS[name](windows, seed).fit(normal)
-        areas = [vus_pr(each.labels, detector.decision_function(each)) for each in test]
-        by_name[series_name] = float(np.mean(areas))
+        detector = DETECTORS[name](windows, seed).fit([series.normal])
+        scores = detector.decision_function(series.test)
+        by_name[series_name] = vus_pr(series.test.labels, scores)
     return {"vus_pr": _mean(by_name.values()), "series": by_name}
 
 
@@ -296,7 +296,7 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "online_microseconds",
         )
     }
-    for severity in ("mild", "medium", "severe"):
+    for severity in SEVERITIES:
         told[f"{severity}_recall"] = interval(
             [each["by_severity"][severity]["recall"] for each in on_telemetry]
         )
@@ -331,7 +331,7 @@ def _hard_negatives(
 ) -> dict[str, float | None]:
     """Alarms a week, and the share of the time that an alarm is on, where all is well."""
     scores = [detector.decision_function(each) for each in series]
-    weeks = sum(len(each) * each.step_seconds for each in series) / (7 * 24 * 3600)
+    weeks = sum(len(each) * each.step_seconds for each in series) / SECONDS_PER_WEEK
     alarms = sum(len(alarms_of(each, threshold, merge_gap=MERGE_GAP)) for each in scores)
     return {
         "alarms_per_week": alarms / weeks if weeks else None,
@@ -351,17 +351,13 @@ def _online_microseconds(name: str, detector: Detector, series: Series) -> float
     return float(np.median(seconds[TELEMETRY_WINDOW:])) * 1e6
 
 
-def _real_series(
-    names: Sequence[str], report: Report
-) -> dict[str, tuple[Sequence[Series], Sequence[Series]]]:
+def _real_series(names: Sequence[str], report: Report) -> dict[str, RealSeries]:
     found = {}
     for name in names:
         try:
-            series = load_real_series(name)
+            found[name] = load_real_series(name)
         except ImportError as error:
             report(f"left out {name}: {error}")
-            continue
-        found[name] = ((series.normal,), (series.test,))
     return found
 
 

@@ -18,7 +18,7 @@ from rlkit.autoencoder.anomalies.alarm_map import (
     AlarmMapConfig,
     map_alarms,
 )
-from rlkit.autoencoder.anomalies.alarms import Alarm, alarms_of
+from rlkit.autoencoder.anomalies.alarms import Alarm, alarms_of, check_scores, event_of
 from rlkit.autoencoder.anomalies.detector import Detector
 from rlkit.autoencoder.anomalies.series import Event, Series
 
@@ -100,11 +100,7 @@ def explain(
     shares: list[NDArray[np.float64]] = []
     order = sorted(scored[0][0].channels) if scored else []
     for series, scores in scored:
-        if np.shape(scores) != (len(series),):
-            raise ValueError(
-                f"series {series.name!r} of {len(series)} steps has scores of shape "
-                f"{np.shape(scores)}"
-            )
+        check_scores(series, scores)
         alarms = alarms_of(scores, threshold, merge_gap=merge_gap)
         contributions = detector.contributions(series) if alarms else None
         reasons: list[ExplainedAlarm] = []
@@ -170,7 +166,7 @@ def _explained(
 ) -> ExplainedAlarm:
     """contributions: (channels,), sums over the alarm."""
     peak_step = alarm.start + int(np.argmax(scores[alarm.start : alarm.stop]))
-    event = next((each for each in series.events if each.start <= alarm.start < each.stop), None)
+    event = event_of(alarm, series.events)
     shares = () if contributions is None else name_channels(contributions, series.channels)
     return ExplainedAlarm(alarm, float(scores[peak_step]), peak_step, shares, event)
 
