@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rlkit.bin_picking_pickers import Choice, Picker
 from rlkit.environment_ids import BIN_PICKING
 from rlkit.environments import Environment, environment_configuration
-from rlkit.torch_threads import one_thread
+from rlkit.torch_threads import torch_threads
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.controller import Outcome
 from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
@@ -164,7 +164,7 @@ def evaluate_bin_picking(
     ]
     done: dict[tuple[str, str, int], Episode] = {}
     if processes == 1:
-        with one_thread():  # as in processes: with more, a network's last digits may differ
+        with torch_threads(1):  # as in processes: with more, a network's last digits may differ
             for setting, name, number in jobs:
                 bin_ = PickingBin(configs[setting], (first, number))
                 done[setting, name, number] = play_episode(bin_, pickers[name])

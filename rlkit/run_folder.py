@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -27,6 +28,21 @@ _PACKAGES = ("rlkit", "torch", "numpy", "gymnasium", "ale-py", "safetensors")
 
 class RunError(Exception):
     """A run folder that cannot be made, read or written; the message is one clear line."""
+
+
+def new_folder(parent: Path, name: str, seed: int) -> Path:
+    """Make a folder in `parent` that is called after `name`, the time and the seed.
+
+    Raises OSError where it cannot be made.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-s{seed}"
+    for attempt in itertools.count(1):
+        path = parent / (stamped if attempt == 1 else f"{stamped}-{attempt}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("counting ended")
 
 
 @dataclass(frozen=True)
@@ -71,28 +87,16 @@ class Run:
 
         Raises RunError where the folder cannot be written.
         """
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        environment = environment_id(recipe.environment).replace("/", "-")
-        parent = Path(root) / environment
-        name = f"{recipe.name}-{stamp}-s{recipe.seed}"
-        path = parent / name
-        attempt = 1
+        parent = Path(root) / environment_id(recipe.environment).replace("/", "-")
         made = None
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            while True:
-                try:
-                    path.mkdir()
-                    break
-                except FileExistsError:
-                    attempt += 1
-                    path = parent / f"{name}-{attempt}"
-            made = run = cls(path)
+            made = run = cls(new_folder(parent, recipe.name, recipe.seed))
             run.policies.mkdir()
             run._write_configuration(_configuration(recipe))
         except OSError as error:
             if made is not None:
                 made.discard()
+            path = parent if made is None else made.path
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from error
         return run
 

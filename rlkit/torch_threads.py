@@ -1,4 +1,4 @@
-"""PyTorch on one thread for a while."""
+"""PyTorch on a given number of threads for a while."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread inside, as many as before afterwards."""
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads inside, as many as before afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,12 @@ from torch import Tensor
 from rlkit.autoencoder.configuration import AutoencoderConfig
 from rlkit.autoencoder.fitting import Epoch, OnEpoch, fit
 from rlkit.autoencoder.network import AutoencoderNetwork
+from rlkit.estimator import ConfiguredEstimator
 from rlkit.policy_file import space_from_json, space_to_json
 from rlkit.tensor_file import TensorFormat
 from rlkit_agents.precision import Precision
 
 _BATCH = 1024
-
-
-class NotFittedError(ValueError):
-    """An autoencoder that has learnt nothing yet cannot code."""
 
 
 class AutoencoderFileError(ValueError):
@@ -43,7 +40,7 @@ _FILE = TensorFormat(
 )
 
 
-class Autoencoder:
+class Autoencoder(ConfiguredEstimator[AutoencoderConfig]):
     """Codes observations into few numbers, and decodes them.
 
     Made of an `AutoencoderConfig`, or of its fields by name, as scikit-learn's estimators are:
@@ -51,45 +48,23 @@ class Autoencoder:
     work on it.
     """
 
-    def __init__(self, config: AutoencoderConfig | None = None, **fields: Any) -> None:
-        """Raises ValueError for numbers out of range, TypeError for unknown fields."""
-        self.config = replace(config or AutoencoderConfig(), **fields)
+    config_class = AutoencoderConfig
+
+    def __init__(self, config: AutoencoderConfig | None = None, **changes: Any) -> None:
+        """config: None stands for the defaults. changes: fields of it by name.
+
+        Raises ValueError for a field that is not there or a number out of range.
+        """
+        super().__init__(config, **changes)
         self.epochs: list[Epoch] = []
         """How the last `fit` went."""
         self.provenance: dict[str, Any] = {}
         """Plain JSON data on what it was fitted to, for its file."""
-        self._network: AutoencoderNetwork | None = None
-
-    def __repr__(self) -> str:
-        default = AutoencoderConfig()
-        changed = (
-            f"{name}={value!r}"
-            for name, value in self.get_params().items()
-            if value != getattr(default, name)
-        )
-        return f"Autoencoder({', '.join(changed)})"
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The fields of the configuration by name."""
-        return {name: getattr(self.config, name) for name in asdict(self.config)}
-
-    def set_params(self, **params: Any) -> Autoencoder:
-        """Change fields of the configuration, for the next `fit`.
-
-        Raises ValueError for unknown ones and numbers out of range.
-        """
-        unknown = sorted(set(params) - set(self.get_params()))
-        if unknown:
-            raise ValueError(f"an autoencoder has no parameter {', '.join(unknown)}")
-        self.config = replace(self.config, **params)
-        return self
 
     @property
     def network(self) -> AutoencoderNetwork:
         """The fitted network. Raises NotFittedError before `fit`."""
-        if self._network is None:
-            raise NotFittedError("this autoencoder has not been fitted; call fit first")
-        return self._network
+        return self._learned("_network")
 
     @property
     def space(self) -> gym.spaces.Box:
@@ -129,10 +104,13 @@ class Autoencoder:
         with torch.random.fork_rng():
             torch.manual_seed(self.config.seed)
             network = AutoencoderNetwork(space, self.config)
-        self._network = network.to(device)
+        self._network: AutoencoderNetwork = network.to(device)
         self.epochs = fit(self._network, observations, held_out, on_epoch)
         self._learn_steps(observations)
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_network" in self.__dict__
 
     def _split(self, observations: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         order = np.random.default_rng(self.config.seed).permutation(len(observations))

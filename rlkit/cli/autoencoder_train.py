@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.autoencoder.configuration import AutoencoderConfig
 from rlkit.autoencoder.observations import PlayConfig
+from rlkit.cli.epoch_bar import EpochBar
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
 
@@ -54,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     from rlkit.autoencoder.board import Board
     from rlkit.autoencoder.observations import write_array
     from rlkit.autoencoder.quality import measure
+    from rlkit.run_folder import new_folder
 
     console = Console(stderr=True)
     observations, provenance, name = _observations(options, console)
@@ -62,11 +62,16 @@ def run(arguments: Sequence[str]) -> int:
         raise Mistake(f"{len(observations)} observations are too few to hold some out")
     learnt, others = observations[held_out:], observations[:held_out]
     autoencoder = Autoencoder(options.autoencoder)
-    folder = _folder(options.runs / name.replace("/", "-"), options.autoencoder.seed)
+    parent = options.runs / name.replace("/", "-")
+    folder = new_folder(parent, "autoencoder", options.autoencoder.seed)
     console.print(f"watch: tensorboard --logdir {options.runs}", highlight=False)
     with blaming_user(ValueError, ArithmeticError), Board(folder, others[:_SHOWN]) as board:
-        with _Bar(console, options.autoencoder) as bar:
-            autoencoder.fit(learnt, held_out=others, on_epoch=[board, bar])
+        with EpochBar(console, options.autoencoder.epochs) as bar:
+
+            def show(epoch: Epoch, network: AutoencoderNetwork) -> None:
+                bar.show(epoch.number, f"loss {epoch.loss:.4g}, held out {epoch.held_out:.4g}")
+
+            autoencoder.fit(learnt, held_out=others, on_epoch=[board, show])
         board.show_codes(autoencoder)
     quality = measure(autoencoder, others)
     autoencoder.provenance = {**provenance, "epochs": len(autoencoder.epochs)}
@@ -112,50 +117,3 @@ def _observations(
     described = to_json(environment, Environment)
     provenance = {"environment": described, "play": asdict(options.play)}
     return observations, provenance, environment_id(environment)
-
-
-def _folder(parent: Path, seed: int) -> Path:
-    """A new folder for this autoencoder."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for attempt in range(1, 100):
-        suffix = "" if attempt == 1 else f"-{attempt}"
-        folder = parent / f"autoencoder-{stamp}-s{seed}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise Mistake(f"cannot make a folder for the autoencoder in {parent}")
-
-
-class _Bar:
-    """Shows how the fit goes: a bar on a terminal, a line an epoch elsewhere."""
-
-    def __init__(self, console: Console, config: AutoencoderConfig) -> None:
-        self._console = console
-        self._epochs = config.epochs
-        self._progress = Progress(
-            TextColumn("epoch {task.completed:.0f} of at most {task.total:.0f}"),
-            BarColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self._progress.add_task("", total=config.epochs, losses="")
-
-    def __enter__(self) -> _Bar:
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._console.is_terminal:
-            self._progress.stop()
-
-    def __call__(self, epoch: Epoch, network: AutoencoderNetwork) -> None:
-        losses = f"loss {epoch.loss:.4g}, held out {epoch.held_out:.4g}"
-        if self._console.is_terminal:
-            self._progress.update(self._task, completed=epoch.number, losses=losses)
-        else:
-            line = f"epoch {epoch.number} of at most {self._epochs}: {losses}"
-            self._console.print(line, highlight=False, soft_wrap=True)

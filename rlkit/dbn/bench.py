@@ -19,6 +19,7 @@ from rlkit.dbn.machine import BernoulliMachine, base_rates
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.run_folder import machine
+from rlkit.torch_threads import torch_threads
 
 LEARNING_RATE = 0.05
 
@@ -161,10 +162,5 @@ def _threads(threads: int) -> Iterator[None]:
         from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise ImportError("this benchmark needs scikit-learn: pip install scikit-learn") from error
-    before = torch.get_num_threads()
-    with threadpool_limits(threads):
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    with threadpool_limits(threads), torch_threads(threads):
+        yield

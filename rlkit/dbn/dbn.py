@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.special import entr
 
-from rlkit.dbn.estimator import ConfiguredEstimator
 from rlkit.dbn.likelihood import LogPartition, log_likelihood
 from rlkit.dbn.machine import Machine
 from rlkit.dbn.network import check_stack, feed_forward
@@ -22,6 +21,7 @@ from rlkit.dbn.noise import Noise
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rows import Rows, checked_rows, split_rows
+from rlkit.estimator import ConfiguredEstimator
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from rlkit.dbn.dbn import DBN, DBNConfig, check_layers
-from rlkit.dbn.estimator import ConfiguredEstimator
 from rlkit.dbn.finetune_config import FinetuneConfig
 from rlkit.dbn.noise import Noise
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rows import Rows, checked_rows
+from rlkit.estimator import ConfiguredEstimator
 
 LBFGS_ITERATIONS = 10
 """Of an epoch with the optimizer "lbfgs"."""

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlkit.dbn.estimator import ConfiguredEstimator
 from rlkit.dbn.likelihood import LogPartition, log_likelihood, log_partition
 from rlkit.dbn.machine import GaussianMachine, Machine, base_rates
 from rlkit.dbn.noise import Noise
@@ -29,6 +28,7 @@ from rlkit.dbn.rbm_watch import (
     advice,
 )
 from rlkit.dbn.rows import Rows, checked_rows, refuse_constant_columns, split_rows
+from rlkit.estimator import ConfiguredEstimator
 
 
 class RBM(ConfiguredEstimator[RBMConfig]):

@@ -22,7 +22,7 @@ from rlkit.edge.runtime import EdgePolicy
 from rlkit.policies import LoadedPolicy
 from rlkit.recording import Recording
 from rlkit.run_folder import machine
-from rlkit.torch_threads import one_thread
+from rlkit.torch_threads import torch_threads
 from rlkit_agents.memory import State
 
 EAGER = "PyTorch, eager"
@@ -66,7 +66,7 @@ def bench(
     calls: dict[str, Callable[[], object]] = {EAGER: _eager(loaded, recording)}
     for name, path in files.items():
         calls[name] = _deployed(EdgePolicy(path), recording)
-    with one_thread():
+    with torch_threads(1):
         latencies = take_turns(calls, seconds=seconds, rounds=rounds)
     rows: list[dict[str, Any]] = []
     for name, latency in latencies.items():

@@ -46,7 +46,7 @@ from rlkit.autoencoder.anomalies.telemetry_config import TelemetryConfig
 from rlkit.autoencoder.anomalies.vus import vus_pr
 from rlkit.autoencoder.anomalies.windows import WindowConfig
 from rlkit.run_folder import machine
-from rlkit.torch_threads import one_thread
+from rlkit.torch_threads import torch_threads
 
 Report = Callable[[str], None]
 
@@ -154,7 +154,7 @@ def run_benchmark(
     report = on_progress or (lambda line: None)
     rows = list(done)
     measured = {(row["detector"], row["seed"]) for row in rows}
-    with one_thread():
+    with torch_threads(1):
         real = _real_series(config.real, report)
         for seed in config.seeds:
             left = [name for name in config.detectors if (name, seed) not in measured]

@@ -15,7 +15,6 @@ from sklearn.decomposition import PCA
 from rlkit.autoencoder.autoencoder import (
     Autoencoder,
     AutoencoderFileError,
-    NotFittedError,
     find_autoencoder,
     load_autoencoder,
 )
@@ -23,6 +22,7 @@ from rlkit.autoencoder.bodies import make_decoder, make_encoder
 from rlkit.autoencoder.configuration import AutoencoderConfig
 from rlkit.autoencoder.fitting import DivergenceError, Epoch
 from rlkit.autoencoder.network import AutoencoderNetwork
+from rlkit.estimator import NotFittedError
 from rlkit_agents.networks import NetworkConfig
 
 KINDS = ["plain", "denoising", "sparse", "contractive", "variational"]

@@ -35,8 +35,8 @@ from rlkit.autoencoder.anomalies.pca_windows import PCAWindows, PCAWindowsConfig
 from rlkit.autoencoder.anomalies.scaling import ScalingConfig
 from rlkit.autoencoder.anomalies.series import Series
 from rlkit.autoencoder.anomalies.windows import WindowConfig
-from rlkit.autoencoder.autoencoder import NotFittedError
 from rlkit.autoencoder.configuration import AutoencoderConfig
+from rlkit.estimator import NotFittedError
 
 CHANNELS = ("flow", "power", "valve")
 RULE = AlarmRule(threshold=1.2345678901234567, merge_gap=3, alarms_per_week=0.5, normal_weeks=2.1)

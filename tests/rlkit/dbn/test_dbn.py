@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from rlkit.dbn.dbn import DBN, DBNConfig
-from rlkit.dbn.estimator import NotFittedError
 from rlkit.dbn.machine import BernoulliMachine
 from rlkit.dbn.network import DropConnectLinear, feed_forward
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
+from rlkit.estimator import NotFittedError
 
 LAYER = RBMConfig(hidden_units=6, batch_size=8, epochs=40, learning_rate=0.3)
 

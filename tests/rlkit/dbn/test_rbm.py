@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from rlkit.dbn.estimator import NotFittedError
 from rlkit.dbn.machine import GaussianMachine
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_watch import DivergenceError, DivergenceWarning
+from rlkit.estimator import NotFittedError
 
 
 def bars_and_stripes(side: int = 3) -> np.ndarray:

@@ -14,12 +14,12 @@ from safetensors import safe_open
 
 from rlkit.dbn import rbm_file
 from rlkit.dbn.dbn import DBN
-from rlkit.dbn.estimator import NotFittedError
 from rlkit.dbn.finetune import DBNClassifier, DBNRegressor
 from rlkit.dbn.finetune_config import FinetuneConfig
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_file import RBMFileError, load, save
+from rlkit.estimator import NotFittedError
 from rlkit.tensor_file import digest
 
 BINARY = RBMConfig(hidden_units=3, epochs=2, batch_size=5)
