@@ -21,7 +21,7 @@ from rlkit_agents.memory import Memory, MemoryKind, State
 from rlkit_agents.noisy import NoisyLinear, reset_noise
 
 TorsoName = Literal["seed", "small", "compact", "nature", "impala", "mlp"]
-ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -30,6 +30,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
 }
 
 

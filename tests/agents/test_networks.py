@@ -143,6 +143,26 @@ def test_bytes_are_scaled_and_floats_are_not():
     torch.testing.assert_close(flat(ram), flat(ram / 255.0))
 
 
+def test_activations_are_what_they_are_called():
+    for activation, at_two in [
+        ("relu", 2.0),
+        ("leaky_relu", 2.0),
+        ("elu", 2.0),
+        ("gelu", 1.9545),
+        ("silu", 1.7616),
+        ("tanh", 0.9640),
+        ("sigmoid", 0.8808),  # 1 / (1 + e^-2)
+    ]:
+        network = q_network(
+            Box(-4, 4, (1,)), actions=1, torso="mlp", hidden_sizes=(1,), activation=activation
+        )
+        with torch.no_grad():
+            for layer in (network.torso.get_submodule("dense1"), network.head.linear):
+                layer.weight.fill_(1.0)  # pyright: ignore[reportCallIssue]
+                layer.bias.fill_(0.0)  # pyright: ignore[reportCallIssue]
+        assert network(torch.tensor([[2.0]])).item() == pytest.approx(at_two, abs=1e-4), activation
+
+
 def test_bfloat16_stays_close_to_float32():
     space = frames(4, 42, 42)
     network = q_network(space, atoms=32, torso="compact", dueling=True)
