@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(EncodeOptions, arguments, "autoencoder encode")
     check_writable("--output", options.output, ".npz")
     from rlkit.autoencoder.autoencoder import find_autoencoder
-    from rlkit.autoencoder.observations import read_array, write_array
+    from rlkit.observations import read_array, write_array
 
     autoencoder = find_autoencoder(options.autoencoder)
     given, made = ("codes", "observations") if options.decode else ("observations", "codes")

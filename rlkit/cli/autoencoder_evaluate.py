@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from rlkit.autoencoder.observations import PlayConfig
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
+from rlkit.observations import PlayConfig
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ def run(arguments: Sequence[str]) -> int:
     """Measure as `arguments` say."""
     options = parse(EvaluateOptions, arguments, "autoencoder evaluate")
     from rlkit.autoencoder.autoencoder import find_autoencoder
-    from rlkit.autoencoder.observations import gather, read_array
     from rlkit.autoencoder.quality import measure
     from rlkit.configuration import from_json
     from rlkit.environments import Environment
+    from rlkit.observations import gather, read_array
 
     autoencoder = find_autoencoder(options.autoencoder)
     learnt = autoencoder.provenance

@@ -12,10 +12,10 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.autoencoder.configuration import AutoencoderConfig
-from rlkit.autoencoder.observations import PlayConfig
 from rlkit.cli.epoch_bar import EpochBar
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
+from rlkit.observations import PlayConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(TrainOptions, arguments, "autoencoder train")
     from rlkit.autoencoder.autoencoder import Autoencoder
     from rlkit.autoencoder.board import Board
-    from rlkit.autoencoder.observations import write_array
     from rlkit.autoencoder.quality import measure
+    from rlkit.observations import write_array
     from rlkit.run_folder import new_folder
 
     console = Console(stderr=True)
@@ -102,9 +102,9 @@ def _observations(
     options: TrainOptions, console: Console
 ) -> tuple[np.ndarray, dict[str, Any], str]:
     """What to learn from, where it comes from, and what its folder is called."""
-    from rlkit.autoencoder.observations import gather, read_array, single_frames
     from rlkit.configuration import to_json
     from rlkit.environments import Environment, environment_id
+    from rlkit.observations import gather, read_array, single_frames
     from rlkit.policies import find_environment
 
     if options.source.endswith(".npz"):

@@ -8,10 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlkit.autoencoder.autoencoder import load_autoencoder
-from rlkit.autoencoder.observations import PlayConfig, gather, single_frames
 from rlkit.cli.main import main
-from rlkit.environments import GymnasiumEnvironment
-from rlkit_envs.atari import AtariProtocol
 
 QUICK = ["--autoencoder.epochs", "2", "--autoencoder.hidden-sizes", "8", "--json"]
 
@@ -113,21 +110,3 @@ def test_mistakes_end_in_one_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("rlkit: ")
     assert message in error
-
-
-def test_all_players_share_the_observations() -> None:
-    frames = single_frames(AtariProtocol("boxing", height=42, width=42), size=50)
-    play = PlayConfig(count=40, policies=("boxing",), every=1)
-    observations = gather(frames, play)
-    assert observations.shape == (40, 1, 50, 50)
-    assert observations.dtype == np.uint8
-    assert np.array_equal(gather(frames, play), observations)
-
-
-def test_play_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ValueError, match="each player"):
-        PlayConfig(count=1, policies=("boxing",))
-    with pytest.raises(ValueError, match="epsilon"):
-        PlayConfig(epsilon=1.5)
-    pole = GymnasiumEnvironment("CartPole-v1")
-    assert single_frames(pole) == pole

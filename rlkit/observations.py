@@ -31,8 +31,10 @@ class PlayConfig:
     count: int = 30_000
     """Observations."""
     policies: tuple[str, ...] = ()
-    """Who plays beside random actions, each an equal share: recipes, for the policies that ship
-    with them, run folders, or policy files."""
+    """Who plays, each an equal share: recipes, for the policies that ship with them, folders of
+    runs, or policy files."""
+    random: bool = True
+    """Whether random actions play an equal share beside the policies."""
     epsilon: float = 0.1
     """Share of random actions in a policy's play."""
     every: int = 4
@@ -43,7 +45,9 @@ class PlayConfig:
     """Of environments, actions and order."""
 
     def __post_init__(self) -> None:
-        if self.count <= len(self.policies):
+        if not self.random and not self.policies:
+            raise ValueError("nobody plays: name policies, or let random actions play")
+        if self.count < len(self.policies) + self.random:
             raise ValueError(f"count must be at least 1 for each player, got {self.count}")
         if not 0.0 <= self.epsilon <= 1.0:
             raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
@@ -70,7 +74,7 @@ def gather(environment: Environment, config: PlayConfig) -> NDArray[Any]:
     A policy that sees the world otherwise plays all the same: both are played beside each other.
     Raises ValueError for a policy that is not there or plays another world.
     """
-    players: list[str | None] = [None, *config.policies]
+    players: list[str | None] = [*[None] * config.random, *config.policies]
     shares = np.array_split(np.arange(config.count), len(players))
     seen: list[NDArray[Any]] = []
     for number, (player, share) in enumerate(zip(players, shares, strict=True)):
