@@ -4,6 +4,7 @@ Follows Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Sta
 Precipice". Which episodes are played, and under which protocol, is left to the evaluation.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,22 @@ def interquartile_mean_interval(
     estimates = _trimmed_mean(np.concatenate(drawn, axis=1))
     low, high = np.quantile(estimates, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float | None]:
+    """Mean of few measurements, such as one for each seed, and half its interval by Student's t.
+
+    values: (measurements,), at least one. level: coverage, in (0, 1).
+    The half width is None for a single value. Raises ValueError for none, or one not finite.
+    """
+    from scipy.special import stdtrit  # in a tenth of the time that scipy.stats takes to import
+
+    checked = _checked(values)
+    mean = float(checked.mean())
+    if checked.size < 2:
+        return mean, None
+    quantile = stdtrit(checked.size - 1, 0.5 + 0.5 * level)
+    return mean, float(quantile * checked.std(ddof=1) / math.sqrt(checked.size))
 
 
 def human_normalised(score: float, environment: str) -> float | None:
@@ -144,9 +161,11 @@ def summarise_returns(*runs: ArrayLike, environment: str | None = None) -> Retur
 def _checked(returns: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(returns, dtype=np.float64).ravel()
     if values.size == 0:
-        raise ValueError("statistics need the return of at least one episode, got none")
+        raise ValueError(
+            "statistics need at least one value, got none"
+        )
     if not np.isfinite(values).all():
-        raise ValueError(f"returns must be finite, got {values[~np.isfinite(values)][0]}")
+        raise ValueError(f"values must be finite, got {values[~np.isfinite(values)][0]}")
     return values
 
 

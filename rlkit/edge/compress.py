@@ -31,6 +31,7 @@ from rlkit.environments import for_evaluation
 from rlkit.evaluation import Evaluation, evaluate
 from rlkit.policies import LoadedPolicy
 from rlkit.recording import Recording, record
+from rlkit.statistics import mean_interval
 from rlkit_agents.policy import Policy
 
 _CALIBRATION = 2_000
@@ -210,14 +211,8 @@ def mean_difference(
     Both are returns of the same episodes, one by one: the interval is Student's, of the pairs'
     differences, and has no width where they are all alike.
     """
-    from scipy import stats
-
-    differences = np.subtract(ours, theirs)
-    difference = float(differences.mean())
-    if len(differences) < 2 or np.ptp(differences) == 0.0:
-        return difference, (difference, difference)
-    interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-    return difference, (float(interval.low), float(interval.high))
+    difference, half = mean_interval(np.subtract(ours, theirs))
+    return difference, (difference - (half or 0.0), difference + (half or 0.0))
 
 
 class _Maker:

@@ -32,7 +32,7 @@ def run(seed: int, values: Sequence[float], *, name: str = "bin-picking", last: 
 
 def test_seeds_share_a_curve_up_to_where_all_of_them_are():
     (curve,) = learning_curves([run(1, [0.2, 0.6, 0.8]), run(2, [0.4, 0.7])], "success")
-    assert curve.steps.tolist() == [1_000, 2_000]
+    assert curve.x.tolist() == [1_000, 2_000]
     assert curve.values.tolist() == [[0.2, 0.6], [0.4, 0.7]]
     assert curve.label == "bin-picking"
 

@@ -13,6 +13,7 @@ from rlkit.statistics import (
     human_normalised,
     interquartile_mean,
     interquartile_mean_interval,
+    mean_interval,
     summarise_returns,
 )
 
@@ -120,3 +121,13 @@ def test_bad_returns_are_refused(runs: tuple[list[float], ...]) -> None:
 def test_bad_level_is_refused(level: float) -> None:
     with pytest.raises(ValueError, match=f"got {level}"):
         interquartile_mean_interval([1.0, 2.0], level=level)
+
+
+def test_mean_of_few_has_the_interval_of_students_t() -> None:
+    mean, half = mean_interval([1.0, 2.0, 3.0, 6.0])
+    assert mean == 3.0
+    # Deviation sqrt(14 / 3), and 3.182446 is the 97.5th percentile of three degrees of freedom.
+    assert half == pytest.approx(3.182446 * (14 / 3) ** 0.5 / 2, rel=1e-6)
+    narrower = mean_interval([1.0, 2.0, 3.0, 6.0], level=0.5)[1]
+    assert narrower == pytest.approx(0.764892 * (14 / 3) ** 0.5 / 2, rel=1e-5)
+    assert mean_interval([4.0]) == (4.0, None)

@@ -7,7 +7,6 @@ faults to be judged on, and normal ones under weather and controllers that were 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,6 +45,7 @@ from rlkit.autoencoder.anomalies.telemetry_config import TelemetryConfig
 from rlkit.autoencoder.anomalies.vus import vus_pr
 from rlkit.autoencoder.anomalies.windows import WindowConfig
 from rlkit.run_folder import machine
+from rlkit.statistics import mean_interval
 from rlkit.torch_threads import torch_threads
 
 Report = Callable[[str], None]
@@ -270,17 +270,9 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
 
 
 def _over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    from scipy import stats
-
     def interval(told: Sequence[float | None]) -> tuple[float | None, float | None]:
         values = [value for value in told if value is not None]
-        if not values:
-            return None, None
-        mean = float(np.mean(values))
-        if len(values) < 2:
-            return mean, None
-        half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-        return mean, float(half)
+        return mean_interval(values) if values else (None, None)
 
     on_telemetry = [row["telemetry"] for row in rows]
     told = {
