@@ -1,0 +1,116 @@
+"""How much of the generated lies where the real lies, and how much of the real is reached.
+
+Precision and recall after Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for
+Assessing Generative Models"; density and coverage after Naeem et al. 2020, "Reliable Fidelity and
+Diversity Metrics for Generative Models". Both take balls around rows, as wide as the distance to
+the row's k-th nearest neighbour among its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.gan.distances import check_features
+
+_BLOCK = 512
+"""Rows whose distances to all others are held at once."""
+
+
+@dataclass(frozen=True)
+class ManifoldQuality:
+    """Fidelity and diversity of generated rows, by nearest neighbours in the space of features."""
+
+    precision: float
+    """Share of generated rows within a ball of some real row, in [0, 1]."""
+    recall: float
+    """Share of real rows within a ball of some generated row, in [0, 1]."""
+    density: float
+    """Real balls that a generated row lies in, over k: 1 is expected of equal distributions, and
+    rows that crowd where the real are dense have more."""
+    coverage: float
+    """Share of real rows with a generated row in their ball, in [0, 1]."""
+
+    def to_json(self) -> dict[str, float]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def manifold_quality(
+    real: NDArray[np.floating], fake: NDArray[np.floating], neighbours: int = 5
+) -> ManifoldQuality:
+    """Precision, recall, density and coverage of generated rows.
+
+    real, fake: (rows, features), as many rows of each for recall to be fair. neighbours: k; 5 as
+    Naeem et al. take it (Kynkäänniemi et al. take 3 for precision and recall). A row on the surface
+    of a ball is in it, so that recurring rows, whose balls have no width, still cover one another.
+    Raises ValueError for other shapes, numbers that are not finite, and too few rows for k.
+    """
+    check_features(real, fake)
+    if not 1 <= neighbours < min(len(real), len(fake)):
+        raise ValueError(
+            f"neighbours must be from 1 to {min(len(real), len(fake)) - 1}, one less than the"
+            f" rows, got {neighbours}"
+        )
+    real_radii = neighbour_distances(real, neighbours)
+    fake_radii = neighbour_distances(fake, neighbours)
+    in_real_balls = np.zeros(len(fake), np.int64)
+    covered = np.zeros(len(real), bool)
+    recalled = np.zeros(len(real), bool)
+    for rows, squares in _blocks(real, fake):
+        in_balls = squares <= real_radii[rows, None]
+        in_real_balls += in_balls.sum(0)
+        covered[rows] = in_balls.any(1)
+        recalled[rows] = (squares <= fake_radii).any(1)
+    return ManifoldQuality(
+        precision=float((in_real_balls > 0).mean()),
+        recall=float(recalled.mean()),
+        density=float(in_real_balls.mean() / neighbours),
+        coverage=float(covered.mean()),
+    )
+
+
+def expected_coverage(rows: int, neighbours: int = 5) -> float:
+    """Coverage of as many real rows by others of the same distribution (Naeem et al. 2020, eq. 6).
+
+    None of the other rows lies in a ball if the k nearest of all 2 * rows - 1 are a row's own.
+    """
+    own = np.arange(rows - 1, rows - 1 - neighbours, -1)
+    return float(1 - np.prod(own / (own + rows)))
+
+
+def neighbour_distances(rows: NDArray[np.floating], neighbours: int) -> NDArray[np.float64]:
+    """Squared distance (count,) of each row (count, features) to its k-th nearest other row."""
+    distances = np.empty(len(rows))
+    for block, squares in _blocks(rows, rows):
+        squares[np.arange(len(squares)), np.arange(block.start, block.stop)] = np.inf
+        distances[block] = np.partition(squares, neighbours - 1, axis=1)[:, neighbours - 1]
+    return distances
+
+
+def nearest_distances(
+    queries: NDArray[np.floating], rows: NDArray[np.floating], count: int
+) -> NDArray[np.float64]:
+    """Distances (queries, count) to the nearest of the rows, rising; both (any, features)."""
+    nearest = np.empty((len(queries), count))
+    for block, squares in _blocks(queries, rows):
+        nearest[block] = np.sort(np.partition(squares, count - 1, axis=1)[:, :count], axis=1)
+    return np.sqrt(nearest)
+
+
+def _blocks(
+    first: NDArray[np.floating], second: NDArray[np.floating]
+) -> Iterator[tuple[slice, NDArray[np.floating]]]:
+    """Blocks of the first rows with their squared distances (block, second rows).
+
+    Differences are taken first and squared then: products of rows are faster, but leave rounding
+    errors where rows recur, and whether these are in a ball of no width must not hang on them.
+    """
+    from scipy.spatial.distance import cdist
+
+    for start in range(0, len(first), _BLOCK):
+        block = slice(start, min(start + _BLOCK, len(first)))
+        yield block, cdist(first[block], second, "sqeuclidean")
