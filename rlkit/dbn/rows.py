@@ -14,6 +14,23 @@ Rows = ArrayLike | Tensor
 """(rows, columns) of numbers: an array, a tensor, nested lists, a data frame."""
 
 
+def flat_rows(observations: np.ndarray) -> np.ndarray:
+    """Observations (count, *shape) as rows (count, columns) float32, bytes (uint8) as [0, 1].
+
+    That is how a network for flat observations sees them. Raises ValueError for what is no array of
+    numbers with an axis for rows.
+    """
+    array = np.asarray(observations)
+    if array.ndim < 1 or array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"observations must be numbers with an axis for rows, got {array.dtype} of the shape"
+            f" {array.shape}"
+        )
+    rows = array.reshape(len(array), -1) if len(array) else array.reshape(0, 0)
+    scale = 255.0 if rows.dtype == np.uint8 else 1.0
+    return rows.astype(np.float32) / np.float32(scale)
+
+
 def checked_rows(rows: Rows, visible: VisibleUnits, columns: int | None = None) -> Tensor:
     """The data as float32 on the CPU, (rows, columns), sharing memory where it can.
 
