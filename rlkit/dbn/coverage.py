@@ -7,9 +7,9 @@ nets as function approximators for reinforcement learning"), so that is measured
   its 1st and 99th percentile, the outermost being open. A share of the cells that the reference
   visits is visited by the collected rows as well; how evenly they are is told by entropy.
 - Neighbours. The share of the reference's rows that have a collected row at most as far away as
-  their k-th neighbour in the reference (Naeem et al. 2020, "Reliable fidelity and diversity metrics
-  for generative models", eq. 6), over all columns. Departure: a row at just that distance counts,
-  as many rows of bits are equal.
+  their k-th neighbour in the reference (the coverage of Naeem et al. 2020, "Reliable fidelity and
+  diversity metrics for generative models"), over all columns. Departure: a row at just that
+  distance counts, as many rows of bits are equal.
 
 Both depend on how many rows there are. So each measure comes with what other rows of the reference
 itself attain, as many as were collected. Columns that are all in [0, 1], such as bits, bytes and

@@ -6,6 +6,7 @@ are a Boltzmann machine; those below generate downwards. Fine-tuning is in `fine
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,8 +19,9 @@ from rlkit.dbn.likelihood import LogPartition, log_likelihood
 from rlkit.dbn.machine import Machine
 from rlkit.dbn.network import check_stack, feed_forward
 from rlkit.dbn.noise import Noise
-from rlkit.dbn.rbm import RBM
+from rlkit.dbn.rbm import RBM, OnEpoch
 from rlkit.dbn.rbm_config import RBMConfig
+from rlkit.dbn.rbm_watch import EpochRecord
 from rlkit.dbn.rows import Rows, checked_rows, split_rows
 from rlkit.estimator import ConfiguredEstimator
 
@@ -64,10 +66,18 @@ class DBN(ConfiguredEstimator[DBNConfig]):
     layers_: list[RBM]
     n_features_in_: int
 
-    def fit(self, X: Rows, y: object = None, *, held_out: Rows | None = None) -> Self:
+    def fit(
+        self,
+        X: Rows,
+        y: object = None,
+        *,
+        held_out: Rows | None = None,
+        on_epoch: Sequence[OnEpoch] = (),
+    ) -> Self:
         """Learn one layer after the other, each from the chances of the hidden units below.
 
         X: (rows, visible). y: ignored. held_out: rows to watch; None takes a share of X.
+        on_epoch: as of `RBM.fit`.
         Raises and warns as `RBM.fit` does, and leaves what was learned before where it raises.
         """
         layers = self.config.layers
@@ -77,12 +87,17 @@ class DBN(ConfiguredEstimator[DBNConfig]):
             rows, watched = split_rows(rows, layers[0].held_out_share, noise)
         else:
             watched = checked_rows(held_out, layers[0].visible, rows.shape[1])
-        learned = []
+        learned: list[RBM] = []
+
+        def watch(record: EpochRecord, rbm: RBM, _: Sequence[RBM]) -> None:
+            for watcher in on_epoch:
+                watcher(record, rbm, tuple(learned))
+
         for number, config in enumerate(layers):
             entropy = np.random.SeedSequence((self.config.seed, config.seed, number))
             seed = int(entropy.generate_state(1)[0])
             rbm = RBM(replace(config, seed=seed, held_out_share=0.0))
-            rbm.fit(rows, held_out=watched)
+            rbm.fit(rows, held_out=watched, on_epoch=[watch] if on_epoch else ())
             rows = torch.from_numpy(rbm.transform(rows))
             watched = None if watched is None else torch.from_numpy(rbm.transform(watched))
             learned.append(rbm)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +31,10 @@ from rlkit.dbn.rbm_watch import (
 from rlkit.dbn.rows import Rows, checked_rows, refuse_constant_columns, split_rows
 from rlkit.estimator import ConfiguredEstimator
 
+OnEpoch = Callable[[EpochRecord, "RBM", Sequence["RBM"]], None]
+"""Takes what an epoch came to, the machine as it is then, and, in a stack, those learned below it
+from the bottom up. It may look at machines, not change them."""
+
 
 class RBM(ConfiguredEstimator[RBMConfig]):
     """Learns a density of rows of data, and features of them: chances of hidden units to be on.
@@ -49,11 +54,19 @@ class RBM(ConfiguredEstimator[RBMConfig]):
     history_: list[EpochRecord]
     n_features_in_: int
 
-    def fit(self, X: Rows, y: object = None, *, held_out: Rows | None = None) -> Self:
+    def fit(
+        self,
+        X: Rows,
+        y: object = None,
+        *,
+        held_out: Rows | None = None,
+        on_epoch: Sequence[OnEpoch] = (),
+    ) -> Self:
         """Learn from scratch.
 
         X: (rows, visible); in [0, 1] for Bernoulli units, where values between are chances.
-        y: ignored. held_out: rows to watch instead of a share of X.
+        y: ignored. held_out: rows to watch instead of a share of X. on_epoch: called after each
+        epoch but one that diverged.
 
         Warns (DivergenceWarning) where training diverges after an epoch that did not: it stops,
         and the weights are those of the epoch that reconstructed best. Raises DivergenceError where
@@ -89,6 +102,10 @@ class RBM(ConfiguredEstimator[RBMConfig]):
                     f"{trouble}; {kept};{advice(self.config)}", DivergenceWarning, stacklevel=2
                 )
                 return self
+            if on_epoch:
+                self._finish(trainer.machine)
+            for watcher in on_epoch:
+                watcher(record, self, ())
         self._finish(trainer.machine)
         return self
 

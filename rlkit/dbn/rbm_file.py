@@ -1,7 +1,7 @@
 """Files of machines, stacks and fine-tuned networks: safetensors with a JSON header and a checksum.
 
 The format is that of `rlkit.tensor_file`; the header holds "kind", "config", "layers" and what else
-the kind needs.
+the kind needs, such as "provenance".
 """
 
 from __future__ import annotations
@@ -37,15 +37,21 @@ class RBMFileError(ValueError):
 FILE = TensorFormat("Boltzmann machine", "rlkit-dbn", 1, ("kind", "config", "layers"), RBMFileError)
 
 
-def save(path: str | os.PathLike[str], estimator: Saved) -> None:
+def save(
+    path: str | os.PathLike[str],
+    estimator: Saved,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
     """Write a fitted estimator so that a crash or a full disk never leaves a damaged file.
 
-    What training would need to go on where it stopped (chains, velocities) is not stored.
+    provenance: plain JSON data on how it came about, for `read_provenance`. What training would
+    need to go on where it stopped (chains, velocities) is not stored.
     Raises NotFittedError for an estimator that is not fitted, TypeError for labels that are neither
     numbers nor text, OSError where the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
-    header: dict[str, Any] = {"config": asdict(estimator.config)}
+    header: dict[str, Any] = {"config": asdict(estimator.config), "provenance": provenance or {}}
     if isinstance(estimator, RBM):
         header |= {"kind": "rbm", "layers": [_put_rbm(estimator, 0, tensors)]}
     elif isinstance(estimator, DBN):
@@ -89,6 +95,18 @@ def load(path: str | os.PathLike[str]) -> Saved:
         raise RBMFileError(
             f"{path}: damaged: its header and tensors make no estimator ({reason_of(error)})"
         ) from error
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save` was told of how an estimator came about; nothing where it was told nothing.
+
+    Raises RBMFileError as `load` does.
+    """
+    header, _ = FILE.read(path)
+    provenance = header.get("provenance", {})
+    if not isinstance(provenance, dict):
+        raise RBMFileError(f"{path}: damaged: its provenance is no JSON object")
+    return provenance
 
 
 def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Saved:

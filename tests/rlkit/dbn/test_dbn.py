@@ -1,6 +1,8 @@
 """Stacks of machines: greedy learning, dreams, bounds, and the networks that they become."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from rlkit.dbn.machine import BernoulliMachine
 from rlkit.dbn.network import DropConnectLinear, feed_forward
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
+from rlkit.dbn.rbm_watch import EpochRecord
 from rlkit.estimator import NotFittedError
 
 LAYER = RBMConfig(hidden_units=6, batch_size=8, epochs=40, learning_rate=0.3)
@@ -214,3 +217,21 @@ def test_layers_that_do_not_fit_are_refused():
 def test_what_was_not_fitted_says_so():
     with pytest.raises(NotFittedError, match="this DBN is not fitted yet"):
         DBN().transform(two_patterns())
+
+
+def test_each_epoch_of_each_layer_is_told():
+    told: list[tuple[int, int, np.ndarray]] = []
+
+    def watch(record: EpochRecord, rbm: RBM, below: Sequence[RBM]) -> None:
+        told.append((len(below), record.epoch, rbm.components_.copy()))
+        assert rbm.history_[-1] == record
+        assert [layer.config.hidden_units for layer in below] == [6] * len(below)
+
+    layers = (replace(LAYER, epochs=2), replace(LAYER, epochs=3))
+    watched = DBN(layers=layers).fit(two_patterns(), on_epoch=[watch])
+    plain = DBN(layers=layers).fit(two_patterns())
+    assert [(layer, epoch) for layer, epoch, _ in told] == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
+    assert not np.array_equal(told[0][2], told[1][2])
+    for layer, last in ((0, 1), (1, -1)):
+        np.testing.assert_array_equal(told[last][2], watched.layers_[layer].components_)
+        np.testing.assert_array_equal(told[last][2], plain.layers_[layer].components_)

@@ -59,7 +59,7 @@ def test_rows_of_the_same_source_cover_what_can_be_attained():
     told = coverage(area(2_000, 1), area(4_000, 2), SMALL)
     assert (told.rows, told.reference_rows) == (2_000, 2_000)
     assert told.cells_attainable == told.mass_attainable == told.cells == told.mass == 1.0
-    # Naeem et al. 2020, eq. 9: 1 - (N-1)...(N-k) / ((M+N-1)...(M+N-k)).
+    # Expected by Naeem et al. 2020: 1 - (N-1)...(N-k) / ((M+N-1)...(M+N-k)).
     below = [(2_000 - k) / (4_000 - k) for k in range(1, 6)]
     assert told.neighbours == pytest.approx(1.0 - math.prod(below), abs=0.03)
     assert told.neighbours_attainable == pytest.approx(1.0 - math.prod(below), abs=0.03)

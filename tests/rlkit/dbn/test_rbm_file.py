@@ -18,7 +18,7 @@ from rlkit.dbn.finetune import DBNClassifier, DBNRegressor
 from rlkit.dbn.finetune_config import FinetuneConfig
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
-from rlkit.dbn.rbm_file import RBMFileError, load, save
+from rlkit.dbn.rbm_file import RBMFileError, load, read_provenance, save
 from rlkit.estimator import NotFittedError
 from rlkit.tensor_file import digest
 
@@ -45,6 +45,15 @@ def test_a_machine_comes_back_with_all_that_it_knew(tmp_path: Path, config: RBMC
     np.testing.assert_array_equal(again.sample(4, steps=2, seed=0), rbm.sample(4, steps=2, seed=0))
     again.partial_fit(rows)  # goes on
     assert not np.array_equal(again.components_, rbm.components_)
+
+
+def test_provenance_comes_back(tmp_path: Path):
+    rbm = RBM(BINARY).fit(rows_of("bernoulli"))
+    save(tmp_path / "a.safetensors", rbm)
+    assert read_provenance(tmp_path / "a.safetensors") == {}
+    save(tmp_path / "b.safetensors", rbm, provenance={"source": {"seed": 3}})
+    assert read_provenance(tmp_path / "b.safetensors") == {"source": {"seed": 3}}
+    assert isinstance(load(tmp_path / "b.safetensors"), RBM)
 
 
 def test_a_stack_comes_back(tmp_path: Path):
