@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rlkit.reasons import reason_of
 from rlkit_agents.algorithm import Algorithm
 
-_SOURCES = {"rlkit-autoencoder": "rlkit.autoencoder.torso"}
+_SOURCES = {"rlkit-autoencoder": "rlkit.autoencoder.torso", "rlkit-dbn": "rlkit.dbn.torso"}
 """Entry of a safetensors file's metadata -> module whose `torso_weights` reads it."""
 
 _COPIES = ("policy", "target", "average")
