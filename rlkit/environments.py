@@ -106,7 +106,7 @@ def _coding(environment: EncodedEnvironment) -> dict[str, Any]:
     }
 
 
-_ATARI_PREPROCESSING = ("frame_stack", "height", "width", "grayscale", "flicker")
+_ATARI_PREPROCESSING = ("observation", "frame_stack", "height", "width", "grayscale", "flicker")
 
 
 def preprocessing(environment: Environment) -> dict[str, Any]:

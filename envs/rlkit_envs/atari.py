@@ -1,5 +1,7 @@
 """Atari games through ale-py's native `AtariVectorEnv`, behind one frozen `AtariProtocol`.
 
+Games whose memory is observed, not their screen, come from `atari_ram`, by the same protocol.
+
 Preprocessing follows Machado et al. 2018, "Revisiting the Arcade Learning Environment"
 (https://jair.org/index.php/jair/article/view/11182), and is done by ale-py in C++; its frames equal
 those of Gymnasium's `AtariPreprocessing` + `FrameStackObservation(padding_type="zero")`.
@@ -13,7 +15,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import gymnasium
 import numpy as np
@@ -29,8 +31,11 @@ from rlkit_envs.boxing_counts import BoxingCounts
 _LARGEST_INT32 = 2**31 - 1
 EPISODE_COUNTS = {"boxing": BoxingCounts}
 
+Observation: TypeAlias = Literal["frames", "ram_bits"]
+Observations: TypeAlias = NDArray[np.uint8] | NDArray[np.int8]
+
 StepResult: TypeAlias = tuple[
-    NDArray[np.uint8],
+    Observations,
     NDArray[np.float32],
     NDArray[np.bool_],
     NDArray[np.bool_],
@@ -90,8 +95,12 @@ class AtariProtocol:
     """Emulator frames per step, 1 or more. The action is held; rewards are summed; the observation
     is the pixel-wise maximum of the last two frames (Mnih et al. 2015)."""
 
+    observation: Observation = "frames"
+    """What is seen at the end of a step: the screen's "frames", or "ram_bits", the 1,024 bits of
+    the console's memory (`atari_ram`), for which height, width and grayscale mean nothing."""
+
     frame_stack: int = 4
-    """Newest frames in an observation, 1 or more, oldest first (Mnih et al. 2015)."""
+    """Newest frames, or memories, in an observation, 1 or more, oldest first (Mnih et al. 2015)."""
 
     height: int = 84
     """Height of an observation, pixels; the emulator's own is 210 (Mnih et al. 2015)."""
@@ -147,6 +156,13 @@ class AtariProtocol:
                 raise TypeError(f"{name} must be a number, not {value!r}")
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must be from 0 to 1, not {value}")
+        if self.observation not in get_args(Observation):
+            known = " or ".join(get_args(Observation))
+            raise ValueError(f"observation must be {known}, not {self.observation!r}")
+        if self.observation == "ram_bits" and self.flicker > 0.0:
+            raise ValueError(
+                f"flicker blanks frames, not ram_bits; it must be 0, not {self.flicker}"
+            )
 
     @property
     def environment_id(self) -> str:
@@ -160,6 +176,8 @@ class AtariEnvs(VectorEnv):
     Observations: (num_envs, frame_stack, height, width) uint8, or with colour
     (num_envs, frame_stack, height, width, 3), oldest frame first; the stack axis stays when
     frame_stack is 1. At the start of an episode the frames before the first are all zeros.
+    With ram_bits, observations are as `atari_ram.RamEmulators` says, whom no threads help, and all
+    else is the same: from equal seeds, equal actions lead to equal rewards and ends.
     Actions: (num_envs,) integers. Rewards: (num_envs,) float32.
 
     NEXT_STEP autoreset: the step after one that terminated or truncated ignores its action, has
@@ -184,7 +202,8 @@ class AtariEnvs(VectorEnv):
         """Make the emulators; nothing runs before `reset`.
 
         protocol: how to play, or just a game's name for the default protocol.
-        threads: emulator threads, at most one per core and environment; 0 means that many.
+        threads: emulator threads, at most one per core and environment; 0 means that many. They
+        are for frames alone.
         Raises ValueError if num_envs or threads is out of range, or for an unknown game.
         """
         if isinstance(protocol, str):
@@ -193,31 +212,11 @@ class AtariEnvs(VectorEnv):
             raise ValueError(f"num_envs must be 1 or more, not {num_envs}")
         if threads < 0:
             raise ValueError(f"threads must be 0 (one per core) or more, not {threads}")
-        from ale_py.vector_env import AtariVectorEnv
-
         self.protocol = protocol
         self.num_envs = num_envs
-        self._emulators: AtariVectorEnv | None = AtariVectorEnv(
-            protocol.game,
-            num_envs,
-            num_threads=min(threads, num_envs),
-            max_num_frames_per_episode=protocol.max_frames,
-            repeat_action_probability=protocol.sticky_actions,
-            full_action_space=protocol.full_action_space,
-            autoreset_mode=AutoresetMode.NEXT_STEP,
-            img_height=protocol.height,
-            img_width=protocol.width,
-            grayscale=protocol.grayscale,
-            stack_num=protocol.frame_stack,
-            frameskip=protocol.frame_skip,
-            # ale-py draws from 0 to noop_max - 1 no-ops.
-            noop_max=protocol.max_noops + 1,
-            # Clipped rewards cannot be counted, so clipping is done here.
-            reward_clipping=False,
-            use_fire_reset=False,
-        )
+        self._emulators: Any
+        self._emulators, self._num_actions = _emulators(protocol, num_envs, threads)
         self.single_observation_space = self._emulators.single_observation_space
-        self._num_actions = len(self._emulators.ale.get_action_set())
         self.single_action_space = Discrete(self._num_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -238,7 +237,7 @@ class AtariEnvs(VectorEnv):
 
     def reset(
         self, *, seed: int | ArrayLike | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    ) -> tuple[Observations, dict[str, Any]]:
         """Start a new episode everywhere; a step still under way is dropped.
 
         seed: an int of 0 or more seeds each emulator differently, through
@@ -269,7 +268,7 @@ class AtariEnvs(VectorEnv):
             self._flicker.blank(observations)
         return observations, info
 
-    def _reset_some(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    def _reset_some(self, mask: NDArray[np.bool_]) -> tuple[Observations, dict[str, Any]]:
         if self._ended is None:
             raise ResetNeeded("reset all environments before some of them")
         if self._stepping:
@@ -373,3 +372,34 @@ class AtariEnvs(VectorEnv):
             wrong = seeds[(seeds < 0) | (seeds > _LARGEST_INT32)][0]
             raise ValueError(f"seeds must be from 0 to 2**31 - 1, not {wrong}")
         return seeds.astype(np.int64)
+
+
+def _emulators(protocol: AtariProtocol, num_envs: int, threads: int) -> tuple[Any, int]:
+    """What steps the games, with the interface of ale-py's `AtariVectorEnv`, and their actions."""
+    if protocol.observation == "ram_bits":
+        from rlkit_envs.atari_ram import RamEmulators
+
+        memories = RamEmulators(protocol, num_envs)
+        return memories, len(memories.action_set)
+    from ale_py.vector_env import AtariVectorEnv
+
+    screens = AtariVectorEnv(
+        protocol.game,
+        num_envs,
+        num_threads=min(threads, num_envs),
+        max_num_frames_per_episode=protocol.max_frames,
+        repeat_action_probability=protocol.sticky_actions,
+        full_action_space=protocol.full_action_space,
+        autoreset_mode=AutoresetMode.NEXT_STEP,
+        img_height=protocol.height,
+        img_width=protocol.width,
+        grayscale=protocol.grayscale,
+        stack_num=protocol.frame_stack,
+        frameskip=protocol.frame_skip,
+        # ale-py draws from 0 to noop_max - 1 no-ops.
+        noop_max=protocol.max_noops + 1,
+        # Clipped rewards cannot be counted, so clipping is done by `AtariEnvs`.
+        reward_clipping=False,
+        use_fire_reset=False,
+    )
+    return screens, len(screens.ale.get_action_set())

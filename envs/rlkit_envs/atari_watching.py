@@ -2,6 +2,7 @@
 
 `AtariEnvs` hands out processed frames only, so this builds the same protocol from Gymnasium's
 wrappers, whose frames equal those of `AtariEnvs`. It is slower and for a single game: for videos.
+Games whose memory is observed come from `atari_ram`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from rlkit_envs.atari import EPISODE_COUNTS, AtariProtocol
 from rlkit_envs.atari_flicker import Flicker
+from rlkit_envs.atari_ram import RamGame
 
 
 class WatchableAtari(gymnasium.Wrapper):
@@ -28,26 +30,9 @@ class WatchableAtari(gymnasium.Wrapper):
     """
 
     def __init__(self, protocol: AtariProtocol) -> None:
-        # Without this, ale-py prints a banner for every emulator.
-        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-        env = gymnasium.make(
-            protocol.environment_id,
-            frameskip=1,
-            obs_type="grayscale" if protocol.grayscale else "rgb",
-            repeat_action_probability=protocol.sticky_actions,
-            max_num_frames_per_episode=protocol.max_frames,
-            full_action_space=protocol.full_action_space,
-            render_mode="rgb_array",
-        )
+        env = (_seen_by_frames if protocol.observation == "frames" else RamGame)(protocol)
+        super().__init__(env)
         self.action_meanings: list[str] = env.unwrapped.get_action_meanings()  # pyright: ignore[reportAttributeAccessIssue]
-        env = AtariPreprocessing(
-            env,
-            noop_max=protocol.max_noops,
-            frame_skip=protocol.frame_skip,
-            screen_size=(protocol.width, protocol.height),
-            grayscale_obs=protocol.grayscale,
-        )
-        super().__init__(FrameStackObservation(env, protocol.frame_stack, padding_type="zero"))
         self.protocol = protocol
         counts = EPISODE_COUNTS.get(protocol.game)
         self._counts = counts(1) if counts else None
@@ -89,3 +74,25 @@ class WatchableAtari(gymnasium.Wrapper):
         batch = observation[None].copy()
         self._flicker.blank(batch)
         return batch[0]
+
+
+def _seen_by_frames(protocol: AtariProtocol) -> gymnasium.Env:
+    # Without this, ale-py prints a banner for every emulator.
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    env = gymnasium.make(
+        protocol.environment_id,
+        frameskip=1,
+        obs_type="grayscale" if protocol.grayscale else "rgb",
+        repeat_action_probability=protocol.sticky_actions,
+        max_num_frames_per_episode=protocol.max_frames,
+        full_action_space=protocol.full_action_space,
+        render_mode="rgb_array",
+    )
+    env = AtariPreprocessing(
+        env,
+        noop_max=protocol.max_noops,
+        frame_skip=protocol.frame_skip,
+        screen_size=(protocol.width, protocol.height),
+        grayscale_obs=protocol.grayscale,
+    )
+    return FrameStackObservation(env, protocol.frame_stack, padding_type="zero")

@@ -143,6 +143,12 @@ def test_bytes_are_scaled_and_floats_are_not():
     torch.testing.assert_close(flat(ram), flat(ram / 255.0))
 
 
+def test_bits_reach_the_network_as_zero_and_one():
+    network = q_network(Box(0, 1, (2, 12), np.int8), torso="mlp")
+    bits = torch.randint(2, (5, 2, 12), dtype=torch.int8)
+    assert torch.equal(network(bits), network(bits.float()))
+
+
 def test_activations_are_what_they_are_called():
     for activation, at_two in [
         ("relu", 2.0),

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from rlkit.configuration import from_json, to_json
 from rlkit.environments import (
+    Environment,
     GymnasiumEnvironment,
     describe,
     environment_id,
@@ -15,10 +17,13 @@ from rlkit.environments import (
     make_envs,
     make_watchable,
     preprocessing,
+    seen_alike,
 )
+from rlkit.recording import record
 from rlkit_envs.atari import AtariProtocol
 
 BOXING = AtariProtocol("boxing", height=42, width=40)
+RAM = replace(BOXING, observation="ram_bits", frame_stack=1)
 MOUNTAIN_CAR = GymnasiumEnvironment("MountainCar-v0", {"goal_velocity": 0.01})
 
 
@@ -26,6 +31,7 @@ MOUNTAIN_CAR = GymnasiumEnvironment("MountainCar-v0", {"goal_velocity": 0.01})
     ("environment", "shape"),
     [
         (BOXING, (4, 42, 40)),
+        (RAM, (1024,)),
         (GymnasiumEnvironment("CartPole-v1"), (4,)),  # has a vectorised version of its own
         (MOUNTAIN_CAR, (2,)),  # has none
     ],
@@ -94,7 +100,9 @@ def test_ids_and_descriptions():
 
 def test_preprocessing_is_what_a_policy_sees():
     seen = {"frame_stack": 4, "height": 42, "width": 40, "grayscale": True, "flicker": 0.0}
+    seen["observation"] = "frames"
     assert preprocessing(BOXING) == seen
+    assert preprocessing(RAM) == seen | {"observation": "ram_bits", "frame_stack": 1}
     assert preprocessing(replace(BOXING, sticky_actions=0.0, frame_skip=2)) == seen
     assert preprocessing(replace(BOXING, flicker=0.5)) == seen | {"flicker": 0.5}
     assert preprocessing(MOUNTAIN_CAR) == {}
@@ -120,4 +128,29 @@ def test_evaluations_play_by_the_protocol_and_leave_what_the_policy_sees_and_doe
         easier, sticky_actions=0.25, clip_rewards=False, max_noops=30, max_frames=108_000
     )
     assert for_evaluation(BOXING) == BOXING
+    assert for_evaluation(replace(RAM, sticky_actions=0.0, max_frames=500)) == RAM
     assert for_evaluation(MOUNTAIN_CAR) == MOUNTAIN_CAR
+
+
+def test_a_policy_of_bits_sees_bits_wherever_it_plays():
+    elsewhere = AtariProtocol("pong", sticky_actions=0.5, max_frames=500)
+    assert seen_alike(RAM, on=elsewhere) == replace(RAM, **asdict(elsewhere) | preprocessing(RAM))
+    assert seen_alike(BOXING, on=RAM) == BOXING
+
+
+def test_a_protocol_from_before_there_were_bits_is_of_frames():
+    """As run folders and policy files hold it that were written then."""
+    fields = to_json(BOXING, Environment)
+    del fields["observation"]
+    assert from_json(fields, Environment) == BOXING  # pyright: ignore[reportArgumentType]
+    assert from_json(to_json(RAM, Environment), Environment) == RAM  # pyright: ignore[reportArgumentType]
+
+
+def test_what_plays_by_frames_is_recorded_in_bits():
+    """Played beside each other by the same actions, bits are what frames went with."""
+    played = replace(BOXING, height=10, width=10)
+    seen = record(None, played, 30, seed=4, num_envs=3, every=2, seen_as=RAM)
+    alone = record(None, RAM, 30, seed=4, num_envs=3, every=2)
+    assert seen.observations.dtype == np.int8
+    np.testing.assert_array_equal(seen.observations, alone.observations)
+    assert seen.environment["observation"] == "ram_bits"
