@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff
 
+from rlkit.cli.json_lines import append_line, read_lines
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import check_writable, parse
 
@@ -51,8 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     with blaming_user(ImportError):
         result = run_benchmark(
             config,
-            done=_rows_in(options.output),
-            on_row=lambda row: _append(options.output, row),
+            done=read_lines(options.output),
+            on_row=lambda row: append_line(options.output, row),
             on_progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
     if options.json:
@@ -60,18 +60,3 @@ def run(arguments: Sequence[str]) -> int:
     else:
         Console().print(comparison_table(result))
     return 0
-
-
-def _rows_in(file: Path | None) -> list[dict[str, Any]]:
-    if file is None or not file.exists():
-        return []
-    try:
-        return [json.loads(line) for line in file.read_text().splitlines()]
-    except ValueError as error:
-        raise Mistake(f"{file} does not hold a comparison in JSON lines: {error}") from error
-
-
-def _append(file: Path | None, row: Mapping[str, Any]) -> None:
-    if file is not None:
-        with file.open("a") as lines:
-            lines.write(json.dumps(row) + "\n")
