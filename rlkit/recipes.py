@@ -108,6 +108,31 @@ RECIPES: dict[str, Recipe] = {
             evaluation=EvaluationSchedule(video_every=2_000_000),
         ),
         Recipe(
+            name="boxing-ram",
+            environment=AtariProtocol(game="boxing", observation="ram_bits", frame_stack=1),
+            algorithm=DQNConfig(
+                # For a torso that a stack of restricted Boltzmann machines can start, take
+                # activation "sigmoid", layer_norm "none" (a norm would shift and scale what their
+                # units take in), initialisation "xavier_normal" and a learning_rate of 1e-3.
+                network=NetworkConfig(
+                    torso="mlp", hidden_sizes=(512, 256), dueling=True, layer_norm="dense"
+                ),
+                head=HeadConfig("quantile", atoms=32),
+                double=False,
+                replay_capacity=500_000,  # 1,024 bytes each
+                batch_size=256,
+                samples_per_step=4.0,
+                target_update_every=200,
+                learning_rate=3e-4,
+                learning_rate_end=5e-5,
+                learning_rate_steps=2_000_000,
+                epsilon=LinearSchedule(1.0, 0.01, 100_000),
+            ),
+            steps=2_000_000,
+            minutes=60,
+            evaluation=EvaluationSchedule(video_every=2_000_000),
+        ),
+        Recipe(
             name="boxing-recurrent",
             environment=replace(_RING, frame_stack=1),
             algorithm=R2D2Config(

@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from rlkit.algorithms import ALGORITHMS, AlgorithmConfig
+from rlkit.callbacks.checkpointing import Checkpointing
+from rlkit.checkpoint import CheckpointStore
+from rlkit.environments import make_watchable
+from rlkit.policies import load_policy, save_policy
 from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.recipes import RECIPES, find_recipe, with_algorithm
 from rlkit.run_folder import Run
 from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.training import RecipeError, Training, training_class
-from rlkit_agents.dqn import DQNConfig
+from rlkit_agents.dqn import DQN, DQNConfig
 from rlkit_agents.pick import PickConfig
 from rlkit_agents.ppo_config import PPOConfig
 from rlkit_agents.pqn import PQNConfig
@@ -75,6 +81,56 @@ def test_every_recipe_starts_to_learn(recipe: Recipe, tmp_path: Path):
     training.learn()
     assert training.algorithm.updates >= 1
     assert recipe.checkpoint_every % recipe.num_envs == 0
+
+
+def test_boxing_from_memory_keeps_its_replay_below_a_gigabyte(tmp_path: Path):
+    recipe = replace(RECIPES["boxing-ram"], num_envs=2)
+    training = Training(recipe, Run.create(recipe, tmp_path), [])
+    training.stepper.envs.close()
+    assert isinstance(training.algorithm, DQN)
+    replay = training.algorithm.replay
+    assert replay.nbytes < 10**9
+    assert replay.rows_capacity * recipe.num_envs * 1024 < replay.nbytes
+
+
+def test_boxing_from_memory_goes_on_where_it_was_and_plays(tmp_path: Path):
+    """In sigmoid units without norms: what restricted Boltzmann machines can start."""
+    recipe = RECIPES["boxing-ram"]
+    algorithm = learning_at_once(recipe.algorithm)
+    assert isinstance(algorithm, DQNConfig)
+    network = replace(algorithm.network, activation="sigmoid", layer_norm="none")
+    small = replace(
+        recipe,
+        algorithm=replace(algorithm, network=network),
+        num_envs=2,
+        steps=120,
+        environment_threads=1,
+        learner_threads=1,
+        checkpoint_every=80,
+    )
+    run = Run.create(small, tmp_path)
+    whole, resumed = (Training(small, run, [Checkpointing()]) for _ in range(2))
+    whole.learn()
+    assert CheckpointStore(run.checkpoints).steps()[0] == 80
+    resumed.load_checkpoint(80)
+    assert resumed.steps == 80
+    resumed.learn()
+    assert resumed.algorithm.updates == whole.algorithm.updates >= 1
+    weights = whole.algorithm.policy.state_dict()
+    for name, tensor in resumed.algorithm.policy.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+
+    save_policy(whole.algorithm.policy, tmp_path / "policy.safetensors", small.environment, {})
+    loaded = load_policy(tmp_path / "policy.safetensors")
+    torso: Any = loaded.policy.get_submodule("network.torso")
+    assert [type(layer) for layer in torso] == [nn.Linear, nn.Sigmoid, nn.Linear, nn.Sigmoid]
+    assert [torso[0].weight.shape, torso[2].weight.shape] == [(512, 1024), (256, 512)]
+    env = make_watchable(loaded.environment)
+    observation, _ = env.reset(seed=0)
+    action, _ = loaded.policy.predict(observation)
+    observation, *_ = env.step(action)
+    assert observation in loaded.policy.observation_space
+    env.close()
 
 
 @pytest.mark.parametrize("name", OF_ANY_WORLD)
