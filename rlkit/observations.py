@@ -111,14 +111,16 @@ def write_array(path: str | os.PathLike[str], name: str, array: NDArray[Any]) ->
         np.savez_compressed(file, **{name: array})  # pyright: ignore[reportArgumentType]
 
 
-def read_array(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
+def read_array(path: str | os.PathLike[str], name: str, *, or_only: bool = False) -> NDArray[Any]:
     """The array of that name in a NumPy archive, without pickles.
 
+    or_only: take one of another name where there is no more than that.
     Raises ObservationsFileError where the file cannot be read, or has no such array.
     """
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return np.asarray(archive[name])
+            only = or_only and len(archive.files) == 1
+            return np.asarray(archive[archive.files[0] if only else name])
     except OSError as error:
         raise ObservationsFileError(f"{path}: cannot be read: {reason_of(error)}") from error
     except (KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:

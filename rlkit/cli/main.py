@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "show recipes, environments, algorithms and runs",
     "bench": "measure rlkit side by side with its peers on this machine",
     "autoencoder": "code observations in few numbers, and find anomalies in series",
+    "dbn": "learn features without labels or rewards, and start agents from them",
     "edge": "put policies into files for small devices, which run without PyTorch",
 }
 """Command -> what it does. Module `rlkit.cli.<command>` runs it (`listing` for `list`)."""

@@ -15,6 +15,8 @@ _EXPECTED = {
     "rlkit.checkpoint": "CheckpointError",
     "rlkit.comparison": "ComparisonError",
     "rlkit.data_center_pass": "ControllerError",
+    "rlkit.dbn.rbm_file": "RBMFileError",
+    "rlkit.dbn.rbm_watch": "DivergenceError",
     "rlkit.edge.body": "ExportError",
     "rlkit.edge.onnx_file": "OnnxFileError",
     "rlkit.edge.policy": "DeterministicError",

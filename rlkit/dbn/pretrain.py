@@ -65,12 +65,13 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.held_out_share < 1.0:
             raise ValueError(f"held_out_share must be in (0, 1), got {self.held_out_share}")
-        self.layers((1,), "bernoulli")  # which have checks of their own
-        self.layers((1,), "gaussian")
-        DBNConfig(seed=self.seed)
+        if self.play.size is not None:
+            raise ValueError("play.size is for single frames; what is seen is up to the recipe")
+        self.stack((1,), "bernoulli")  # which has checks of its own
+        self.stack((1,), "gaussian")
 
-    def layers(self, sizes: Sequence[int], visible: VisibleUnits) -> tuple[RBMConfig, ...]:
-        """A stack with these numbers of hidden units."""
+    def stack(self, sizes: Sequence[int], visible: VisibleUnits) -> DBNConfig:
+        """One with these numbers of hidden units."""
         shared = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
@@ -82,7 +83,7 @@ class PretrainConfig:
             layers[0] = RBMConfig.gaussian(
                 hidden_units=sizes[0], **shared, learning_rate=self.gaussian_learning_rate
             )
-        return tuple(layers)
+        return DBNConfig(tuple(layers), self.seed)
 
 
 @dataclass(frozen=True)
@@ -211,17 +212,14 @@ def material(
     )
 
 
-def learn(
-    given: Material, sizes: Sequence[int], config: PretrainConfig, on_epoch: Sequence[OnEpoch] = ()
-) -> DBN:
-    """A stack with these numbers of hidden units that takes all columns.
+def learn(given: Material, config: DBNConfig, on_epoch: Sequence[OnEpoch] = ()) -> DBN:
+    """A stack that takes all columns.
 
     Columns that never changed have weights of 0, a mean as they were and a variance of 1 there:
     they add to no feature, whatever they become. on_epoch: sees machines without them.
     Raises and warns as `RBM.fit` does.
     """
-    layers = config.layers(sizes, given.visible)
-    dbn = DBN(DBNConfig(layers, config.seed))
+    dbn = DBN(config)
     dbn.fit(given.learnt, held_out=given.held_out, on_epoch=on_epoch)
     if given.varying.all():
         return dbn
@@ -245,11 +243,12 @@ def pretrain(
     """
     config = config or PretrainConfig()
     network = torso_network(recipe)
-    visible = fitting_units(_observed(recipe.environment))
+    visible = fitting_units(observed_space(recipe.environment))
     observations = gather(recipe.environment, config.play)
     reference = _reference(recipe.environment, config)
     given = material(observations, visible, config.held_out_share)
-    dbn = learn(given, network.hidden_sizes, config, () if on_start is None else on_start(given))
+    stack = config.stack(network.hidden_sizes, visible)
+    dbn = learn(given, stack, () if on_start is None else on_start(given))
     notes = list(torso_notes(network))
     constant = int((~given.varying).sum())
     if constant:
@@ -284,7 +283,8 @@ def pretrain(
     )
 
 
-def _observed(environment: Environment) -> gym.Space:
+def observed_space(environment: Environment) -> gym.Space:
+    """Of one observation. Raises ValueError for an unknown environment."""
     envs = make_envs(environment, 1)
     try:
         return envs.single_observation_space

@@ -79,7 +79,7 @@ def save(
                 "one_column": estimator.one_column_,
             }
     # Infinities and NaN, which a history of a diverged training may hold, are none of JSON's.
-    FILE.write(path, _finite(header), tensors)
+    FILE.write(path, finite(header), tensors)
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
@@ -189,12 +189,12 @@ def _got_rbm(number: int, layer: Mapping[str, Any], tensors: Mapping[str, Tensor
     return RBM(config).set_learned(machine, base, history)
 
 
-def _finite(value: Any) -> Any:
-    """The same with None for numbers that are not finite."""
+def finite(value: Any) -> Any:
+    """The same JSON data with None for numbers that are not finite."""
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -66,6 +66,10 @@ def test_an_array_comes_back_from_its_file(tmp_path: Path) -> None:
     assert np.array_equal(read_array(tmp_path / "a.npz", "rows"), array)
     with pytest.raises(ObservationsFileError, match='an array "others"'):
         read_array(tmp_path / "a.npz", "others")
+    assert np.array_equal(read_array(tmp_path / "a.npz", "others", or_only=True), array)
+    np.savez(tmp_path / "two.npz", a=array, b=array)
+    with pytest.raises(ObservationsFileError, match='an array "others"'):
+        read_array(tmp_path / "two.npz", "others", or_only=True)
     (tmp_path / "b.npz").write_bytes(b"nothing")
     with pytest.raises(ObservationsFileError, match="no NumPy archive"):
         read_array(tmp_path / "b.npz", "rows")

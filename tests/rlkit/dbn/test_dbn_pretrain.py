@@ -160,7 +160,7 @@ def test_columns_that_never_change_have_no_weight(tmp_path: Path):
         widths.append(rbm.n_features_in_)
 
     taught = replace(QUICK, epochs=60, learning_rate=0.3, gaussian_learning_rate=0.05)
-    dbn = learn(given, SIZES, taught, [watch])
+    dbn = learn(given, taught.stack(SIZES, given.visible), [watch])
     assert set(widths) == {2, 6}
     assert dbn.n_features_in_ == 5
     save(tmp_path / "stack.safetensors", dbn)
@@ -186,7 +186,7 @@ def test_bits_that_never_change_stay():
     rows[:, 1] = 1
     given = material(rows, "bernoulli")
     assert given.varying.all()
-    assert learn(given, (2,), QUICK).n_features_in_ == 3
+    assert learn(given, QUICK.stack((2,), given.visible)).n_features_in_ == 3
 
 
 def test_what_cannot_be_learned_from_is_refused():
