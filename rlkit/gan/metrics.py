@@ -73,6 +73,9 @@ class Quality:
     """Share of real rows with a generated one near them, in [0, 1]."""
     two_sample_accuracy: Measured
     """Of a classifier that tells generated from real, 1/2 for equal distributions."""
+    least_class_ratio: Measured | None
+    """Generated over real rows of the class that is least generated for its share, as the features'
+    classifier tells classes: 0 where one is left out; None for features without classes."""
     conditional_accuracy: Measured | None
     """Share of rows whose label the features' classifier confirms, in [0, 1]; None without
     labels."""
@@ -117,7 +120,9 @@ def measure(
         )
     if splits < 1:
         raise ValueError(f"splits must be at least 1, got {splits}")
-    confirmed = _confirmed_labels(extractor, real, fake, real_labels, fake_labels)
+    _check_labels(extractor, real, fake, real_labels, fake_labels)
+    told_real = extractor.classify(real) if extractor.classes else None
+    told_fake = extractor.classify(fake) if extractor.classes else None
     real_features, fake_features = extractor.transform(real), extractor.transform(fake)
     random = np.random.default_rng(seed)
     generated: list[dict[str, float]] = []
@@ -127,11 +132,16 @@ def measure(
         judged = random.permutation(len(fake))[:rows]
         number = int(random.integers(2**31))
         reference = real_features[chosen]
-        generated.append(_compared(reference, fake_features[judged], neighbours, number))
-        floor.append(_compared(reference, real_features[others], neighbours, number))
-        if confirmed is not None:
-            floor[-1]["conditional_accuracy"] = float(confirmed[0][others].mean())
-            generated[-1]["conditional_accuracy"] = float(confirmed[1][judged].mean())
+        for draws, features, told, labels, drawn in (
+            (generated, fake_features, told_fake, fake_labels, judged),
+            (floor, real_features, told_real, real_labels, others),
+        ):
+            draw = _compared(reference, features[drawn], neighbours, number)
+            if told is not None and told_real is not None:
+                draw["least_class_ratio"] = _least_class_ratio(told_real[chosen], told[drawn])
+                if labels is not None:
+                    draw["conditional_accuracy"] = float((told == labels)[drawn].mean())
+            draws.append(draw)
     measured = {
         name: Measured(_spread(generated, name), _spread(floor, name)) for name in generated[0]
     }
@@ -147,6 +157,7 @@ def measure(
         density=measured["density"],
         coverage=measured["coverage"],
         two_sample_accuracy=measured["two_sample_accuracy"],
+        least_class_ratio=measured.get("least_class_ratio"),
         conditional_accuracy=measured.get("conditional_accuracy"),
         memorising=None if training is None else memorising(training, real, fake, seed),
     )
@@ -164,25 +175,32 @@ def _compared(
     }
 
 
-def _confirmed_labels(
+def _least_class_ratio(real: NDArray[np.int64], fake: NDArray[np.int64]) -> float:
+    """The least, over classes that are among the real labels, of generated over real rows."""
+    classes, counts = np.unique(real, return_counts=True)
+    return float(((fake[:, None] == classes).sum(0) / counts).min())
+
+
+def _check_labels(
     extractor: FeatureExtractor,
     real: NDArray[Any],
     fake: NDArray[Any],
     real_labels: NDArray[Any] | None,
     fake_labels: NDArray[Any] | None,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """Whether the classifier confirms each row's label, of real and of generated rows."""
+) -> None:
+    """Raise ValueError unless both have labels, as many as rows, that can be told, or neither."""
     if real_labels is None and fake_labels is None:
-        return None
+        return
     if real_labels is None or fake_labels is None:
         missing = "real" if real_labels is None else "generated"
         raise ValueError(f"labels are compared with labels, and the {missing} rows have none")
+    if not extractor.classes:
+        raise ValueError("features that were learnt without labels cannot confirm any")
     for name, rows, labels in (("real", real, real_labels), ("generated", fake, fake_labels)):
         if labels.shape != (len(rows),):
             raise ValueError(
                 f"{len(rows)} {name} rows need as many labels, got the shape {labels.shape}"
             )
-    return extractor.classify(real) == real_labels, extractor.classify(fake) == fake_labels
 
 
 def _spread(draws: list[dict[str, float]], name: str) -> Spread:

@@ -1,7 +1,7 @@
 """Decides whether generated rows may be used, and says in plain words why not.
 
-Thresholds are relative to what real rows score against each other, so that they hold for any
-domain, number of rows and features alike.
+Thresholds are relative to what real rows score against each other, so that they carry over between
+domains, numbers of rows and numbers of features.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ class QualityThresholds:
 
     The defaults were chosen on digits of MNIST, 1,000 a side with features of their classes: other
     real digits pass, as do digits blurred by half a pixel; those blurred by one pixel, moved by two
-    or labelled wrongly in one case of five are stopped, as are noise, ten digits over and over, and
-    copies. Digits of nine classes of ten pass, unless they were asked for by label; raise
-    `min_coverage_ratio` to 0.95 to stop them too.
+    or labelled wrongly in one case of five are stopped, as are noise, ten digits over and over,
+    digits of nine classes only, and copies. Features that were not learnt from classes would let a
+    class go missing.
     """
 
     min_rows: int = 200
     """Real rows, and as many generated, that must have been compared."""
-    max_fid_ratio: float = 12.0
-    """Fréchet distance over its floor."""
+    max_fid_per_feature: float = 0.075
+    """Fréchet distance above its floor, over the number of features, which have variance 1. A ratio
+    to the floor would grow stricter with more rows, as the floor falls with them."""
     max_kid: float = 0.3
     """Kernel distance above its floor, in features of variance 1."""
     min_precision_ratio: float = 0.8
@@ -39,6 +40,8 @@ class QualityThresholds:
     """Coverage over its floor."""
     max_two_sample_accuracy: float = 0.9
     """Of a classifier that tells generated rows from real ones, in [0.5, 1]."""
+    min_class_ratio: float = 0.5
+    """How much of its real share the least generated class has, over the same of real rows."""
     min_conditional_accuracy_ratio: float = 0.9
     """Share of confirmed labels over that of real rows."""
     max_copied: float = 0.01
@@ -86,7 +89,7 @@ class Verdict:
             _too_high(
                 "the generated distribution is far from the real one: its Fréchet distance",
                 quality.fid,
-                limits.max_fid_ratio * quality.fid.floor.mean,
+                limits.max_fid_per_feature * quality.features + quality.fid.floor.mean,
             ),
             _too_high(
                 "the generated distribution is far from the real one: its kernel distance",
@@ -119,6 +122,14 @@ class Verdict:
                 limits.max_two_sample_accuracy,
             ),
         ]
+        if quality.least_class_ratio is not None:
+            found.append(
+                _too_low(
+                    "a class is hardly ever generated: its rows over the real ones",
+                    quality.least_class_ratio,
+                    limits.min_class_ratio,
+                )
+            )
         if quality.conditional_accuracy is not None:
             found.append(
                 _too_low(

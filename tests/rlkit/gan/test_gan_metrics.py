@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rlkit.gan.features import FeatureConfig, FeatureExtractor, learn_features
-from rlkit.gan.metrics import Quality, measure
+from rlkit.gan.metrics import Quality, _least_class_ratio, measure
 
 CLASSES = 4
 
@@ -87,6 +87,25 @@ def test_a_dropped_class_shows_in_recall_and_distance(extractor: FeatureExtracto
         0.75 * quality.coverage.floor.mean, abs=0.12
     )
     assert quality.precision.generated.mean > 0.9
+    assert quality.least_class_ratio is not None
+    assert (
+        quality.least_class_ratio.generated.mean < 0.3 < 0.6 < quality.least_class_ratio.floor.mean
+    )
+
+
+def test_the_least_class_is_found_among_labels_made_by_hand() -> None:
+    real = np.array([3, 3, 3, 3, 5, 5, 9])
+    assert _least_class_ratio(real, np.array([3, 3, 5, 5, 5, 9, 9])) == 0.5
+    assert _least_class_ratio(real, np.array([3, 3, 3, 5, 5, 5, 5])) == 0.0
+    assert _least_class_ratio(real, real) == 1.0
+
+
+def test_features_without_classes_judge_no_classes() -> None:
+    rows, labels = clusters(60, 1)
+    extractor = learn_features(clusters(100, 0)[0])
+    assert measure(rows, rows[:30] + 0.1, extractor, splits=1).least_class_ratio is None
+    with pytest.raises(ValueError, match="without labels cannot confirm"):
+        measure(rows, rows, extractor, real_labels=labels, fake_labels=labels)
 
 
 def test_the_same_arguments_give_the_same_plain_json(extractor: FeatureExtractor) -> None:

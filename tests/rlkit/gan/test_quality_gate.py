@@ -83,6 +83,12 @@ def test_a_collapsed_generator_is_blocked(extractor: FeatureExtractor) -> None:
     assert not any("labels" in reason for reason in judged.reasons)
 
 
+def test_a_missing_class_is_blocked_by_name(extractor: FeatureExtractor) -> None:
+    pictures, labels = digits(600, 2)
+    judged = verdict(extractor, pictures[labels != 2], labels[labels != 2])
+    assert any("a class is hardly ever generated" in reason for reason in judged.reasons)
+
+
 def test_copies_are_blocked_for_being_copies_alone(extractor: FeatureExtractor) -> None:
     pictures, labels = digits(300, 0)
     judged = verdict(extractor, pictures[:250], labels[:250])
@@ -112,18 +118,21 @@ def test_few_rows_prove_little(extractor: FeatureExtractor) -> None:
 
 def test_each_threshold_can_stop_rows(good: Verdict) -> None:
     strict: dict[str, float] = {
-        "max_fid_ratio": 0.01,
         "min_precision_ratio": 1.5,
         "min_recall_ratio": 1.5,
         "min_density_ratio": 1.5,
         "min_coverage_ratio": 1.5,
         "max_two_sample_accuracy": 0.1,
+        "min_class_ratio": 3.0,
         "min_conditional_accuracy_ratio": 1.5,
     }
     for name, value in strict.items():
         limits = replace(QualityThresholds(), **{name: value})  # type: ignore[arg-type]
         assert len(replace(good, thresholds=limits).reasons) == 1
-    for measured, name in ((good.quality.kid, "max_kid"), (good.quality.fid, "max_fid_ratio")):
+    for measured, name in (
+        (good.quality.kid, "max_kid"),
+        (good.quality.fid, "max_fid_per_feature"),
+    ):
         worse = replace(measured, generated=replace(measured.generated, mean=100.0))
         quality = replace(good.quality, **{name.split("_")[1]: worse})
         (reason,) = replace(good, quality=quality).reasons

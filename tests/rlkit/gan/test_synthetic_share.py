@@ -35,6 +35,7 @@ GOOD = Verdict(
         density=equal(1.0),
         coverage=equal(0.95),
         two_sample_accuracy=equal(0.5),
+        least_class_ratio=equal(0.9),
         conditional_accuracy=equal(0.9),
         memorising=Memorising(copied=0.0, copied_floor=0.0, z=0.0),
     )
