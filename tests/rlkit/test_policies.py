@@ -120,7 +120,7 @@ def test_the_header_says_what_the_policy_is_and_where_it_comes_from(tmp_path: Pa
         "environment": {"kind": "AtariProtocol", **asdict(BOXING)},
         "preprocessing": {
             **{"frame_stack": 4, "height": 42, "width": 42, "grayscale": True},
-            "flicker": 0.0,
+            **{"observation": "frames", "flicker": 0.0},
         },
         "protocol": {"id": "ALE/Boxing-v5", **asdict(BOXING)},
         "provenance": PROVENANCE,
