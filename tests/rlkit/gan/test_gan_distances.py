@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
     broken[4, 1] = np.nan
     with pytest.raises(ValueError, match="generated row 4 is not finite"):
         frechet_distance(rows, broken)
+
+
+def test_a_missing_torchmetrics_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    with pytest.raises(ImportError, match=r"pip install 'rlkit\[gan\]'"):
+        frechet_distance(np.eye(3)[:, :1], np.eye(3)[:, :1])
