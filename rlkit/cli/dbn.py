@@ -11,6 +11,7 @@ _COMMANDS = {
     "evaluate": "say how likely rows are, and how well they are reconstructed",
     "sample": "write what a machine dreams of, as numbers and as pictures",
     "pretrain": "learn what a recipe's agent starts with from recorded play",
+    "bench": "compare machines and stacks with other libraries, settings and starts",
 }
 
 
