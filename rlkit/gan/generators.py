@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rlkit.gan.configuration import GANConfig
 
 SLOPE = 0.2
-"""Of leaky rectifiers below 0, on both sides (Radford et al. 2016, section 3)."""
+"""Of leaky rectifiers below 0, on both sides, as in Radford et al. (2016)."""
 
 LARGEST_START = 7
 """Pixels of the longer side of the grid that a convolutional generator starts from, at most."""

@@ -2,9 +2,9 @@
 
 Isola, Zhu, Zhou & Efros (2017), "Image-to-image translation with conditional adversarial networks":
 a U-Net whose skips carry what need not be made anew, and a discriminator that judges patches.
-Other than there the generator has no dropout, the only noise that theirs had and one that it
-learnt to ignore (section 3.2.2), so that the same picture gives the same result; and the
-discriminator has no normalisation, for penalties are about one example at a time.
+Other than there the generator has no dropout, the only noise of theirs, which changed its results
+little (section 3.1): the same picture gives the same result. And the discriminator has no
+normalisation, for penalties are about one example at a time.
 """
 
 from __future__ import annotations

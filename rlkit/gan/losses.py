@@ -18,8 +18,8 @@ def discriminator_loss(loss: Loss, real: Tensor, fake: Tensor) -> Tensor:
 
     original: softplus(-real) + softplus(fake), the negated eq. 1 of Goodfellow et al. (2014).
     hinge: relu(1 - real) + relu(1 + fake) (Lim & Ye 2017).
-    relativistic: softplus(fake - real), of pairs (Jolicoeur-Martineau 2019; R3GAN, Huang et al.
-    2024, eq. 3).
+    relativistic: softplus(fake - real), of pairs (Jolicoeur-Martineau 2019, as R3GAN, Huang et al.
+    2024).
     Raises ValueError for logits of different shapes.
     """
     _check_pairs(real, fake)
