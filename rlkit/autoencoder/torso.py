@@ -7,10 +7,12 @@ standardisation goes into the first layer's weights, which changes nothing else.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Self
 
 import gymnasium as gym
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlkit.autoencoder.autoencoder import find_autoencoder, load_autoencoder
 from rlkit.autoencoder.network import AutoencoderNetwork
@@ -65,6 +67,10 @@ class EncoderFeatures(BaseFeaturesExtractor):
             )
         self._network = network.requires_grad_(not frozen)
         self._latents = network.config.latents
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """Nothing: actor-critic policies would fill all layers with new weights (`ortho_init`)."""
+        return self
 
     def forward(self, observations: Tensor) -> Tensor:
         """(batch, *shape) float32 -> (batch, latents)."""

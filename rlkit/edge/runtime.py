@@ -48,6 +48,9 @@ class EdgePolicy:
         self._action = spaces["action"]
         inputs = [each.name for each in self._session.get_inputs()]
         self._state_names = state_names(len(self.state_sizes))
+        # Of the model itself: bytes stay bytes, but bits of a console's memory become floats.
+        takes_bytes = self._session.get_inputs()[0].type == "tensor(uint8)"
+        self._input_dtype = np.dtype(np.uint8 if takes_bytes else np.float32)
         if inputs != [OBSERVATIONS, *self._state_names]:
             raise OnnxFileError(f"{path}: damaged: its model takes {', '.join(inputs)}")
 
@@ -89,7 +92,7 @@ class EdgePolicy:
                 f"got {observations.dtype}"
             )
         before = self._checked(state, len(observations))
-        feed = {OBSERVATIONS: np.ascontiguousarray(observations)}
+        feed = {OBSERVATIONS: np.ascontiguousarray(observations, self._input_dtype)}
         feed |= dict(zip(self._state_names, before, strict=True))
         outputs: list[Any] = list(self._session.run(None, feed))
         return outputs[0], tuple(outputs[1:]) or None

@@ -10,7 +10,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from rlkit.autoencoder.autoencoder import Autoencoder
+from rlkit.autoencoder.autoencoder import Autoencoder, load_autoencoder
 from rlkit.autoencoder.torso import EncoderFeatures
 from rlkit.callbacks.callback import Callback
 from rlkit.pretrained import torso_weights
@@ -173,6 +173,9 @@ def test_stable_baselines_takes_codes_as_features(encoder: Path, frozen: bool) -
     )
     extractor = model.policy.features_extractor
     assert isinstance(extractor, EncoderFeatures)
+    seen = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    features = extractor(torch.from_numpy(seen)).detach().numpy()
+    np.testing.assert_allclose(features, load_autoencoder(encoder).transform(seen), atol=1e-5)
     before = {name: w.clone() for name, w in extractor.state_dict().items()}
     model.learn(64)
     moved = any(not torch.equal(w, before[name]) for name, w in extractor.state_dict().items())

@@ -111,6 +111,22 @@ def test_a_float_file_computes_what_pytorch_does_in_batches_of_any_size(
     assert one == expected(of_frames, seen[:1]).argmax()
 
 
+@pytest.mark.parametrize("bits", [32, 8])
+def test_bits_of_a_consoles_memory_are_taken_as_they_come(tmp_path: Path, bits: int):
+    space = gym.spaces.Box(0, 1, (32,), np.int8)
+    network = NetworkConfig(torso="mlp", hidden_sizes=(16,))
+    policy = QPolicy(
+        space, gym.spaces.Discrete(3), network, HeadConfig("expected"), precision="float32"
+    ).eval()
+    seen = np.random.default_rng(0).integers(0, 2, (64, 32), np.int8)
+    path = tmp_path / "policy.onnx"
+    recording = Recording(seen, (), {"id": "CartPole-v1"}) if bits == 8 else None
+    deploy(loaded(policy), path, recording=recording)
+    scores, _ = EdgePolicy(path).scores(seen)
+    exact = policy.q_values(torch.from_numpy(seen)).detach().numpy()
+    np.testing.assert_allclose(scores, exact, atol=2e-5 if bits == 32 else 0.1)
+
+
 def test_integers_agree_with_floats_and_the_file_is_a_quarter(
     of_frames: QPolicy, integer_model: Any, float_model: Any
 ):
