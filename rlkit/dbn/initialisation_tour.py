@@ -28,6 +28,7 @@ from rlkit.statistics import mean_interval
 
 STARTS = (PRETRAINED, *DRAWN)
 _ROWS_OF_GRADIENT = 500
+_NAMES = {"sgd": "SGD and momentum", "adam": "Adam"}
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def draw_losses(result: Mapping[str, Any], optimizer: str) -> str:
         lines.append(Line(start, np.arange(1.0, losses.shape[1] + 1.0), losses))
     return draw_lines(
         lines,
-        title=f"Training with {optimizer}, from different first weights",
+        title=f"Training by {_NAMES.get(optimizer, optimizer)}, from different first weights",
         told="cross-entropy in nats against epochs; log 10 = 2.3 is guessing among ten digits",
         x_from=1.0,
     )
