@@ -24,6 +24,7 @@ COMMANDS = {
     "autoencoder": "code observations in few numbers, and find anomalies in series",
     "dbn": "learn features without labels or rewards, and start agents from them",
     "edge": "put policies into files for small devices, which run without PyTorch",
+    "gan": "make examples like those of a data set, and judge them before they are used",
 }
 """Command -> what it does. Module `rlkit.cli.<command>` runs it (`listing` for `list`)."""
 

@@ -1,0 +1,20 @@
+"""`rlkit gan`: makes examples like those that it learnt from, and judges them before use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rlkit.cli.command_group import run_command
+
+_COMMANDS = {
+    "train": "learn to make examples like those of a file, or like recorded play",
+    "sample": "make examples, as numbers and as pictures",
+    "evaluate": "judge a generator beside real examples, and say whether they may be used",
+    "bench": "compare losses and penalties over seeds",
+}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do as `arguments` say."""
+    purpose = "Makes examples like those that it learnt from, and judges them before they are used."
+    return run_command("gan", purpose, _COMMANDS, arguments)
