@@ -147,28 +147,38 @@ class GAN(ConfiguredEstimator[GANConfig]):
         return self
 
     def sample(
-        self, count: int, labels: Examined | None = None, seed: int | None = None
+        self,
+        count: int,
+        labels: Examined | None = None,
+        seed: int | None = None,
+        *,
+        truncation: float = 1.0,
     ) -> NDArray[Any]:
         """Make examples: (count, *shape_), uint8 pictures or float32 rows.
 
         labels: (count,) or one for all, of `classes_`; None draws them as often as in the data.
-        seed: None differs from call to call.
+        seed: None differs from call to call. truncation: in (0, 1], a factor on the latents: below
+        1 examples are more typical and less varied. It does what the truncation trick of Brock et
+        al. (2019) does by drawing anew what lies far out, and is psi of Karras et al. (2019),
+        applied to the latents themselves.
         Raises NotFittedError, and ValueError for labels that were not learnt.
         """
         places = self._places(count, labels, seed)
-        return self._made(self.latents(count, seed), places)
+        return self._made(_truncated(self.latents(count, seed), truncation), places)
 
     def sample_with_labels(
-        self, count: int, seed: int | None = None
+        self, count: int, seed: int | None = None, *, truncation: float = 1.0
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Examples (count, *shape_) and their labels (count,), as often each as in the data.
 
+        truncation: as for `sample`.
         Raises NotFittedError, and ValueError for one that was fitted without labels.
         """
         places = self._places(count, None, seed)
         if places is None or self.classes_ is None:
             raise ValueError("this GAN was fitted without labels")
-        return self._made(self.latents(count, seed), places), self.classes_[places]
+        latents = _truncated(self.latents(count, seed), truncation)
+        return self._made(latents, places), self.classes_[places]
 
     def generate(self, latents: Examined, labels: Examined | None = None) -> NDArray[Any]:
         """The examples (count, *shape_) that latents (count, latents) stand for.
@@ -347,6 +357,12 @@ class ImageToImage(ConfiguredEstimator[ImageToImageConfig]):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "generator_" in self.__dict__
+
+
+def _truncated(latents: NDArray[np.float32], truncation: float) -> NDArray[np.float32]:
+    if not 0.0 < truncation <= 1.0:
+        raise ValueError(f"truncation must be in (0, 1], got {truncation}")
+    return latents * np.float32(truncation)
 
 
 def _placed(network: nn.Module, device: torch.device) -> nn.Module:

@@ -57,6 +57,20 @@ def test_a_seed_makes_the_same_samples_and_none_makes_others() -> None:
     assert np.array_equal(gan.sample(4, 5, seed=7), gan.generate(gan.latents(4, 7), [5] * 4))
 
 
+def test_truncation_draws_samples_towards_the_middle() -> None:
+    gan = quick().fit(ROWS)
+    whole, half = gan.sample(300, seed=7), gan.sample(300, seed=7, truncation=0.5)
+    assert np.array_equal(half, gan.generate(np.float32(0.5) * gan.latents(300, 7)))
+    assert (half.std(0) < 0.8 * whole.std(0)).all()
+    labelled = quick().fit(PICTURES, LABELS)
+    made, labels = labelled.sample_with_labels(5, seed=7, truncation=0.5)
+    assert np.array_equal(made, labelled.sample(5, labels, seed=7, truncation=0.5))
+    assert not np.array_equal(made, labelled.sample(5, labels, seed=7))
+    for wrong in (0.0, 1.1, np.nan):
+        with pytest.raises(ValueError, match=r"truncation must be in \(0, 1\]"):
+            gan.sample(2, truncation=wrong)
+
+
 def test_a_sample_does_not_depend_on_its_company() -> None:
     gan = quick().fit(PICTURES)
     latents = gan.latents(300, 0)
