@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from rlkit_agents import losses
+from rlkit_agents.augmentation import Augmenter, check_keeps_actions
 from rlkit_agents.averaging import WeightAverage
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.precision import Precision
@@ -92,6 +93,10 @@ class DQNConfig:
     symmetries: tuple[Symmetry, ...] = ()
     """Mirrorings of the world that leave its rules unchanged; each is applied to an equal share of
     every batch, and an equal share stays as it is."""
+    augmentation: tuple[str, ...] = ()
+    """Random changes of the observations and next observations in every batch, in this order, such
+    as `shift:4 noise:8` (`augmentation.KINDS`; Kostrikov, Yarats & Fergus 2021, with one draw each
+    where they average two). Only such as leave actions as they are; see `symmetries`."""
     average_decay: float = 0.0
     """Of the running average of the weights that is evaluated and saved in place of the latest
     weights (`averaging`), below 1; 0 takes the latest. 0.9999 averages over some 10,000 gradient
@@ -128,6 +133,7 @@ class DQNConfig:
                 f"a DQN learns from single transitions and has no use for network.memory "
                 f"{self.network.memory!r}; R2D2 learns from sequences"
             )
+        check_keeps_actions(self.augmentation)
         if self.munchausen and self.head.kind == "categorical":
             raise ValueError("Munchausen targets need an expected or quantile head")
 
@@ -179,7 +185,8 @@ class DQN:
     a picture. action_space: Discrete.
     num_envs: environments that step in a batch. seeds: independent streams for exploration,
     replay and initialisation.
-    Raises ValueError for other spaces, symmetries that do not fit them, and a replay too small.
+    Raises ValueError for other spaces, symmetries and augmentations that do not fit them, and a
+    replay too small.
     """
 
     def __init__(
@@ -224,6 +231,9 @@ class DQN:
         assert observation_space.dtype is not None
         for symmetry in config.symmetries:
             symmetry.check_fits(shape, self.policy.network.num_actions)
+        self.augmenter = Augmenter(config.augmentation, replay_seed, self.device)
+        """What batches go through before they are learnt from."""
+        self.augmenter.check_fits(shape, observation_space.dtype)
         # Of pictures in floating point the first axis is channels, not frames, of which none recur.
         is_picture = len(shape) == 3 and np.issubdtype(observation_space.dtype, np.floating)
         frame_stack = shape[0] if len(shape) > 1 and not is_picture else 1
@@ -361,11 +371,11 @@ class DQN:
         mirror_shares(config.symmetries, update, (observations, next_observations), batch.actions)
         return _Transitions(
             batch,
-            self.policy.read_ahead(observations),
+            self.policy.read_ahead(self.augmenter(observations)),
             torch.from_numpy(batch.actions).to(self.device),
             torch.from_numpy(batch.returns).to(self.device),
             torch.from_numpy(batch.bootstrap_discounts).to(self.device),
-            next_observations,
+            self.augmenter(next_observations),
         )
 
     def _without_gradient(self, transitions: _Transitions) -> _Outputs:
@@ -427,6 +437,7 @@ class DQN:
                 "learning_rate": learning_rate,
                 "replay_size": float(len(self.replay)),
                 "updates": float(self.updates),
+                **self.augmenter.metrics(),
             }
 
         return describe
@@ -471,6 +482,7 @@ class DQN:
             "replay": self.replay.state_dict(),
             "random": self._random.bit_generator.state,
             "noise": self._noise.get_state(),
+            "augmentation": self.augmenter.state(),
             "steps": self.steps,
             "updates": self.updates,
             "samples_due": self._samples_due,
@@ -486,6 +498,7 @@ class DQN:
         self.replay.load_state_dict(state["replay"])
         self._random.bit_generator.state = state["random"]
         self._noise.set_state(state["noise"])
+        self.augmenter.go_on(state.get("augmentation"))
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
         self._samples_due = float(state["samples_due"])

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlkit.gan.augmentation import Chain, RandomShift
 from rlkit.gan.memorising import Memorising
 from rlkit.gan.metrics import Measured, Quality, Spread
 from rlkit.gan.quality_gate import GateError, Verdict
 from rlkit.gan.synthetic_share import SyntheticShare
+from rlkit_agents.augmentation import Chain
+from rlkit_agents.augmentation_moves import RandomShift
 
 
 def equal(value: float) -> Measured:

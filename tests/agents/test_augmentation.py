@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlkit.gan.augmentation import (
-    Augmentation,
-    Chain,
-    GaussianNoise,
+from rlkit_agents.augmentation import Augmentation, Chain
+from rlkit_agents.augmentation_looks import GaussianNoise
+from rlkit_agents.augmentation_moves import (
     RandomCrop,
     RandomFlip,
     RandomRotation,

@@ -1,53 +1,48 @@
-"""Augmentation behind one interface: rows in, as many rows out, for whatever learns from them.
+"""Augmentations that move what a picture shows: shifts, crops, flips, turns and rotations.
 
-Replays, picking agents, autoencoders and classifiers of faults can call any of these on a batch, or
-anything else of the same signature; generated rows come the same way (`synthetic_share`). Here are
-the classical kinds, the bar for generated ones: random shifts alone close most of the gap between
-learning from pictures and from states (Kostrikov, Yarats & Fergus 2021, "Image Augmentation Is All
-You Need", called DrQ). All leave labels as they are; where a mirrored or turned picture has another
-action or place, take `draw` and `apply` apart and change these in the same ways.
+Each is an `Augmentation` (see `augmentation`) of pictures (batch, channels, height, width), all
+channels alike, whether they are frames or heights. Where something in a picture has a place, such
+as the pixel that was tried, take `draw` and `apply` apart: `moved_places` says where it is then.
+Random shifts alone close most of the gap between learning from pictures and from states (Kostrikov,
+Yarats & Fergus 2021, "Image Augmentation Is All You Need", called DrQ).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-class Augmentation(Protocol):
-    """Gives rows that a learner may take in place of those it is given."""
+@runtime_checkable
+class Move(Protocol):
+    """An augmentation that draws how each picture moves, and can tell where its pixels go."""
 
     def __call__(
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
     ) -> Tensor:
-        """Rows (batch, *shape) of the same dtype, on the same device, for which the same labels
-        hold; a new tensor, or `batch` itself where nothing changes.
-
-        batch: (batch, *shape), left as it is. labels: (batch,) integers, or None. random: decides
-        all that is random; the same state gives the same rows.
-        """
+        """As `Augmentation`, for pictures (batch, channels, height, width)."""
         ...
 
+    def draw(self, count: int, random: torch.Generator) -> Tensor:
+        """How so many pictures move, (count, ...)."""
+        ...
 
-@dataclass(frozen=True)
-class Chain:
-    """Several augmentations, one after the other."""
+    def apply(self, batch: Tensor, drawn: Tensor, /) -> Tensor:
+        """The pictures moved as drawn."""
+        ...
 
-    augmentations: tuple[Augmentation, ...]
-    """In their order."""
+    def moved_places(self, places: Tensor, drawn: Tensor, /, size: tuple[int, int]) -> Tensor:
+        """Where pixels are after `apply`, to the nearest one, (count, 2) int64 rows and columns.
 
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`."""
-        for augmentation in self.augmentations:
-            batch = augmentation(batch, labels, random=random)
-        return batch
+        places: (count, 2) int64, one in each picture. size: of the pictures, (height, width).
+        Those that the move takes out of the picture are outside 0 and its size.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class RandomShift:
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
     ) -> Tensor:
         """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        _check_pictures(batch)
+        check_pictures(batch)
         return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
@@ -87,6 +82,10 @@ class RandomShift:
         places = pixels.view(count, 1, height * width).expand(count, channels, height * width)
         return batch.reshape(count, channels, -1).gather(2, places).view(batch.shape)
 
+    def moved_places(self, places: Tensor, moves: Tensor, size: tuple[int, int]) -> Tensor:
+        """As `Move`."""
+        return places + moves.to(places.device)
+
 
 @dataclass(frozen=True)
 class RandomCrop:
@@ -103,7 +102,7 @@ class RandomCrop:
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
     ) -> Tensor:
         """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        _check_pictures(batch)
+        check_pictures(batch)
         return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
@@ -118,6 +117,12 @@ class RandomCrop:
         mappings[:, 0, 0] = mappings[:, 1, 1] = self.share
         mappings[:, :, 2] = centres.flip(1)  # the mapping's first axis runs to the right
         return _resampled(batch, mappings)
+
+    def moved_places(self, places: Tensor, drawn: Tensor, size: tuple[int, int]) -> Tensor:
+        """As `Move`."""
+        sides = torch.tensor(size, device=places.device)
+        corners = drawn.to(places.device) * (1 - self.share) * sides
+        return (((places + 0.5 - corners) / self.share) - 0.5).round().long()
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class RandomFlip:
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
     ) -> Tensor:
         """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        _check_pictures(batch)
+        check_pictures(batch)
         return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
@@ -151,6 +156,11 @@ class RandomFlip:
         upright = torch.where(flips[:, 0], batch.flip(-2), batch) if self.rows else batch
         return torch.where(flips[:, 1], upright.flip(-1), upright) if self.columns else upright
 
+    def moved_places(self, places: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:
+        """As `Move`."""
+        last = torch.tensor(size, device=places.device) - 1
+        return torch.where(flips.to(places.device), last - places, places)
+
 
 @dataclass(frozen=True)
 class RandomTurn:
@@ -160,7 +170,7 @@ class RandomTurn:
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
     ) -> Tensor:
         """As `Augmentation`, for pictures (batch, channels, side, side)."""
-        _check_pictures(batch)
+        check_pictures(batch)
         return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
@@ -180,6 +190,15 @@ class RandomTurn:
             turned[share] = torch.rot90(batch[share], angle, (-2, -1))
         return turned
 
+    def moved_places(self, places: Tensor, turns: Tensor, size: tuple[int, int]) -> Tensor:
+        """As `Move`."""
+        turns = turns.to(places.device)[:, None]
+        last = size[0] - 1
+        for angle in range(1, 4):
+            once = torch.stack([last - places[:, 1], places[:, 0]], 1)
+            places = torch.where(turns >= angle, once, places)
+        return places
+
 
 @dataclass(frozen=True)
 class RandomRotation:
@@ -196,7 +215,7 @@ class RandomRotation:
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
     ) -> Tensor:
         """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        _check_pictures(batch)
+        check_pictures(batch)
         return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
@@ -215,36 +234,13 @@ class RandomRotation:
         mappings[:, 1, 0] = sine * width / height
         return _resampled(batch, mappings)
 
-
-@dataclass(frozen=True)
-class GaussianNoise:
-    """Adds independent normal noise to every number, of pictures or of flat rows."""
-
-    deviation: float
-    """Of the noise, in the units of the numbers: of 255 for bytes."""
-    low: float | None = None
-    """Floats are cut off below it; None leaves them. Bytes stay within 0 and 255 in any case."""
-    high: float | None = None
-    """Floats are cut off above it; None leaves them."""
-
-    def __post_init__(self) -> None:
-        if not self.deviation > 0:
-            raise ValueError(f"deviation must be positive, got {self.deviation}")
-        if self.low is not None and self.high is not None and not self.low < self.high:
-            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for rows of any shape."""
-        noise = torch.randn(batch.shape, generator=random, device=random.device)
-        noisy = batch + self.deviation * noise.to(batch.device)
-        if not batch.is_floating_point():
-            _check_bytes(batch)
-            return noisy.round().clamp(0, 255).to(batch.dtype)
-        if self.low is not None or self.high is not None:
-            noisy = noisy.clamp(self.low, self.high)
-        return noisy.to(batch.dtype)
+    def moved_places(self, places: Tensor, angles: Tensor, size: tuple[int, int]) -> Tensor:
+        """As `Move`."""
+        middle = (torch.tensor(size, device=places.device) - 1) / 2
+        down, right = (places - middle).unbind(1)
+        cosine, sine = torch.cos(angles).to(places.device), torch.sin(angles).to(places.device)
+        moved = torch.stack([cosine * down - sine * right, sine * down + cosine * right], 1)
+        return (moved + middle).round().long()
 
 
 def _resampled(batch: Tensor, mappings: Tensor) -> Tensor:
@@ -257,19 +253,21 @@ def _resampled(batch: Tensor, mappings: Tensor) -> Tensor:
     grid = functional.affine_grid(mappings, list(batch.shape), align_corners=False)
     read = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
     if not batch.is_floating_point():
-        _check_bytes(batch)
+        check_bytes(batch)
         return read.round().to(batch.dtype)
     # Weights that add up to 1 but for rounding must not leave the range that pictures have.
     return read.clamp(pictures.amin(), pictures.amax()).to(batch.dtype)
 
 
-def _check_pictures(batch: Tensor) -> None:
+def check_pictures(batch: Tensor) -> None:
+    """Raise ValueError unless `batch` is (batch, channels, height, width)."""
     if batch.ndim != 4:
         raise ValueError(
             f"pictures must be (batch, channels, height, width), got {tuple(batch.shape)}"
         )
 
 
-def _check_bytes(batch: Tensor) -> None:
+def check_bytes(batch: Tensor) -> None:
+    """Raise ValueError unless `batch` is uint8, for what is no float."""
     if batch.dtype != torch.uint8:
         raise ValueError(f"augmented rows must be floats or bytes, got {batch.dtype}")
