@@ -1,0 +1,172 @@
+"""What the commands of `rlkit gan` learn from and judge by, as the user names it, and the table of
+how good examples are."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rlkit.cli.dbn_rows import DIGITS
+from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.observations import PlayConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rlkit.gan.metrics import Measured, Quality
+    from rlkit.gan.quality_gate import Verdict
+
+_GENERATED_BESIDE_REAL = {
+    "fid": ("Fréchet distance", "as low as for real rows"),
+    "kid": ("kernel distance", "as low as for real rows"),
+    "precision": ("precision", "share of rows that look real"),
+    "recall": ("recall", "share of what is real that is reached"),
+    "density": ("density", "rows lie where real ones are dense"),
+    "coverage": ("coverage", "share of real rows with one near them"),
+    "two_sample_accuracy": ("told from real", "0.5 is guessing"),
+    "least_class_ratio": ("rarest class, of its share", "0 where a class is left out"),
+    "conditional_accuracy": ("labels confirmed", "by a classifier of other rows"),
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Examples, as a GAN takes them."""
+
+    data: np.ndarray
+    """(count, channels, height, width) uint8, or rows (count, features) float32."""
+    labels: np.ndarray | None
+    """(count,) int64 from 0 on, or None."""
+    name: str
+    """Of a folder for what is learnt from them."""
+    source: dict[str, Any]
+    """Where they come from; plain JSON data."""
+
+
+def read_material(source: str, play: PlayConfig, console: Console) -> Material:
+    """The examples that a user names: handwritten digits by their word, a file (.npz), or what is
+    recorded of a recipe, a registered environment or a run's world.
+
+    Raises Mistake for what is not there or is not for a GAN, ObservationsFileError for a file that
+    cannot be used.
+    """
+    from rlkit.gan.training_data import checked_examples, checked_labels
+
+    labels = None
+    if source == DIGITS:
+        from rlkit.digits import load_digits
+
+        with blaming_user(ImportError, ValueError):
+            observations, labels = load_digits()
+        name, came_from = DIGITS, {"file": DIGITS}
+    elif source.endswith(".npz"):
+        observations, labels = _read(source)
+        name, came_from = Path(source).stem, {"file": Path(source).name}
+    else:
+        observations, name, came_from = _recorded(source, play, console)
+    try:
+        data = checked_examples(observations).numpy()
+        if labels is not None:
+            classes, places = checked_labels(labels, len(data))
+            labels = classes[places.numpy()]
+    except ValueError as error:
+        raise Mistake(f"{source}: {error}") from error
+    return Material(data, labels, name, came_from)
+
+
+def write_examples(path: Path, data: np.ndarray, labels: np.ndarray | None) -> None:
+    """Write examples so that `read_material` reads them: an archive (.npz) with `images` or
+    `observations`, and `labels` where there are any."""
+    import numpy as np
+
+    from rlkit.whole_files import whole_file
+
+    arrays = {"images" if data.ndim == 4 else "observations": data}
+    if labels is not None:
+        arrays["labels"] = labels
+    with whole_file(path) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def finite(value: Any) -> Any:
+    """Plain JSON data with None for numbers that are not finite, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """The table of a quality, and whether rows of it may be used."""
+    console = Console()
+    console.print(_table(verdict.quality))
+    copies = verdict.quality.memorising
+    if copies is not None:
+        console.print(
+            f"copies of training rows: {copies.copied:.1%}, among real rows"
+            f" {copies.copied_floor:.1%}",
+            highlight=False,
+        )
+    if verdict.passed:
+        console.print("passes the gate: nothing speaks against using such rows", highlight=False)
+        return
+    console.print("does not pass the gate:", highlight=False)
+    for reason in verdict.reasons:
+        console.print(f"- {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(quality: Quality) -> Table:
+    table = Table(title=f"{quality.rows:,} generated beside {quality.rows:,} real rows")
+    table.add_column("")
+    table.add_column("generated", justify="right")
+    table.add_column("real rows", justify="right")
+    table.add_column("meaning")
+    for name, (title, meaning) in _GENERATED_BESIDE_REAL.items():
+        measured: Measured | None = getattr(quality, name)
+        if measured is not None:
+            values = (f"{each.mean:.3f}" for each in (measured.generated, measured.floor))
+            table.add_row(title, *values, meaning)
+    return table
+
+
+def _read(source: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Examples and labels, if there are any, in a file."""
+    from rlkit.observations import read_array
+
+    path = Path(source)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        names = []  # what is wrong with the file is said where it is read
+    wanted = "images" if "images" in names else "observations"
+    labels = read_array(path, "labels") if "labels" in names else None
+    return read_array(path, wanted, or_only=True), labels
+
+
+def _recorded(
+    source: str, play: PlayConfig, console: Console
+) -> tuple[np.ndarray, str, dict[str, Any]]:
+    """Observations of a world, frame by frame, the world's name, and how they came about."""
+    from rlkit.configuration import to_json
+    from rlkit.environments import Environment, environment_id
+    from rlkit.observations import gather, single_frames
+    from rlkit.policies import find_environment
+
+    with blaming_user(ValueError):
+        environment = single_frames(find_environment(source), play.size)
+        console.print(f"recording {play.count:,} observations")
+        observations = gather(environment, play)
+    described = to_json(environment, Environment)
+    return (
+        observations,
+        environment_id(environment).replace("/", "-"),
+        {"environment": described, "play": asdict(play)},
+    )

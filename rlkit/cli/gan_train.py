@@ -1,0 +1,147 @@
+"""`rlkit gan train`: a generator of examples like those of a file, or like recorded play."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from rlkit.cli.dbn_rows import told_warnings
+from rlkit.cli.epoch_bar import EpochBar
+from rlkit.cli.gan_rows import finite, print_verdict, read_material, write_examples
+from rlkit.cli.mistakes import blaming_user
+from rlkit.cli.options import parse
+from rlkit.gan.configuration import GANConfig
+from rlkit.gan.features import FeatureConfig
+from rlkit.gan.judging import JUDGE, SplitConfig
+from rlkit.observations import PlayConfig
+
+if TYPE_CHECKING:
+    from rlkit.gan.gan import GAN
+    from rlkit.gan.monitoring import EpochRecord
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Learn to make examples like given ones, and judge what was learnt by others of them."""
+
+    source: Positional[str]
+    """What from: a file of pictures or rows (.npz, with "images" or "observations", and "labels"
+    if there are any), mnist for handwritten digits, or whose observations are to be recorded: a
+    recipe, a registered environment, or a run's folder. Atari games give single frames."""
+    gan: GANConfig = field(default_factory=GANConfig)
+    """What it is, and how it learns."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Which rows are kept from the generator, to judge it."""
+    judge: FeatureConfig = field(default_factory=lambda: JUDGE)
+    """How the features and the classifier learn by which it is judged."""
+    play: PlayConfig = field(default_factory=PlayConfig)
+    """Who plays, for observations that are to be recorded."""
+    ignore_labels: FlagCreatePairsOff[bool] = False
+    """Keep labels from the generator; it can then not be asked for any. Its judge knows them."""
+    runs: Path = Path("runs")
+    """Folder in which the generator's own folder is made."""
+    keep: FlagCreatePairsOff[bool] = False
+    """Keep all rows in the folder, rows.npz, to evaluate by: they are cut as in training."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else on standard output."""
+
+
+class AlarmBar(EpochBar):
+    """Shows epochs, and what goes wrong as soon as it does."""
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        """epochs: how many there are at most."""
+        super().__init__(console, epochs)
+        self._known: set[str] = set()
+
+    def __enter__(self) -> AlarmBar:
+        super().__enter__()
+        return self
+
+    def __call__(self, record: EpochRecord, gan: GAN) -> None:
+        """Show an epoch, and those of its alarms that the last one did not have."""
+        loss = record.generator_loss
+        self.show(
+            record.epoch,
+            f"losses {record.discriminator_loss:.3g} and {'-' if loss is None else f'{loss:.3g}'},"
+            f" told right {record.accuracy_real:.0%} real, {record.accuracy_fake:.0%} generated,"
+            f" spread {record.spread:.2f}",
+        )
+        # Percentages and advice come after the colon, and change while the matter stays.
+        alarms = {alarm.split(":")[0]: alarm for alarm in record.alarms}
+        for matter in alarms.keys() - self._known:
+            line = f"epoch {record.epoch}: {alarms[matter]}"
+            self._console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        self._known = set(alarms)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train as `arguments` say."""
+    options = parse(TrainOptions, arguments, "gan train")
+    import torch
+
+    from rlkit.gan.board import GANBoard
+    from rlkit.gan.gan import GAN
+    from rlkit.gan.gan_file import save
+    from rlkit.gan.generators import is_dense
+    from rlkit.gan.judging import Judge, digest, parted
+    from rlkit.run_folder import new_folder, provenance
+
+    console = Console(stderr=True)
+    material = read_material(options.source, options.play, console)
+    data, labels = material.data, material.labels
+    parts = parted(len(data), labels, options.split)
+    with blaming_user(ValueError, ImportError):
+        is_dense(options.gan, data.shape[1:])  # raises where networks do not suit such examples
+        judge = Judge(data, labels, parts, features=options.judge)
+    folder = new_folder(options.runs / material.name, "gan", options.gan.seed)
+    console.print(f"watch: tensorboard --logdir {options.runs}", highlight=False)
+    if options.keep:
+        write_examples(folder / "rows.npz", data, labels)
+    gan = GAN(options.gan)
+    conditions = None if labels is None or options.ignore_labels else labels[parts.learnt]
+    with (
+        blaming_user(ValueError),
+        told_warnings(console) as told,
+        GANBoard(folder) as board,
+        AlarmBar(console, options.gan.epochs) as bar,
+    ):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        gan.fit(data[parts.learnt], conditions, on_epoch=[board, bar], device=device)
+        board.show_end(gan)
+    gan.provenance = {
+        **material.source,
+        "rows": len(data),
+        "digest": digest(data, labels),
+        "split": asdict(options.split),
+        "judge": asdict(options.judge),
+        **provenance(),
+    }
+    file = folder / "generator.safetensors"
+    save(file, gan)
+    with blaming_user(ValueError):
+        verdict = judge.verdict(gan)
+    described: dict[str, Any] = finite(
+        {
+            "file": str(file),
+            "config": asdict(options.gan),
+            "provenance": gan.provenance,
+            "rows": {name: len(places) for name, places in asdict(parts).items()},
+            "epochs": [asdict(epoch) for epoch in gan.history_],
+            "verdict": verdict.to_json(),
+            "warnings": told,
+        }
+    )
+    (folder / "gan.json").write_text(json.dumps(described, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(described))
+        return 0
+    print(file)
+    print_verdict(verdict)
+    return 0
