@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,12 @@ def one_draw(*rows: Any, **named: Any) -> metrics.Quality:
     return metrics.measure(*rows, **{**named, "splits": 1})
 
 
-@pytest.fixture(autouse=True)
-def _quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlkit.gan.judging.measure", one_draw)
+@pytest.fixture(autouse=True, scope="module")
+def _quick_judge() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rlkit.gan.judging.measure", one_draw)
+        patch.setattr("rlkit.gan.two_sample._STEPS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +59,7 @@ def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a generator of labelled pictures."""
     runs = tmp_path_factory.mktemp("runs")
     command = ["gan", "train", str(pictures), *QUICK, *JUDGE, "--keep", "--runs", str(runs)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlkit.gan.judging.measure", one_draw)
-        assert main([*command, "--json"]) == 0
+    assert main([*command, "--json"]) == 0
     (folder,) = (runs / "halves").iterdir()
     return folder
 
