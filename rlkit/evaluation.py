@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 
 from rlkit.environments import Environment, describe, environment_id, make_envs
 from rlkit.statistics import ReturnSummary, summarise_returns
@@ -65,22 +66,25 @@ def evaluate(
     deterministic: bool = True,
     num_envs: int = 25,
     threads: int = 0,
+    corruption: str | None = None,
     on_episode: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """Play `episodes` whole episodes, in batches, all random numbers drawn from `seed`.
 
     Each environment plays a fixed share of the episodes, so that short episodes are not
-    preferred. on_episode is called with the number of episodes done and the last return; stop is
+    preferred. corruption: of what is seen, by name; see `rlkit.corruptions`, which needs an Atari
+    game. on_episode is called with the number of episodes done and the last return; stop is
     asked before each step whether to give up.
-    Raises SpaceMismatchError where the policy's spaces are not the environment's, EvaluationStopped
+    Raises CorruptionError for a corruption that is none, or of another environment,
+    SpaceMismatchError where the policy's spaces are not the environment's, EvaluationStopped
     where `stop` said so.
     """
     if episodes < 1:
         raise ValueError(f"an evaluation needs at least one episode, got {episodes}")
     num_envs = min(num_envs, episodes)
     with ExitStack() as stack:
-        envs = make_envs(environment, num_envs, threads)
+        envs = _made(environment, corruption, num_envs, threads)
         stack.callback(envs.close)
         if not deterministic:
             stack.enter_context(torch.random.fork_rng())
@@ -136,8 +140,19 @@ def evaluate(
                 "num_envs": num_envs,
                 "deterministic": deterministic,
                 "epsilon": 0.0 if deterministic else getattr(policy, "epsilon", None),
+                **({} if corruption is None else {"corruption": corruption}),
             },
         )
+
+
+def _made(
+    environment: Environment, corruption: str | None, num_envs: int, threads: int
+) -> VectorEnv:
+    if corruption is None:
+        return make_envs(environment, num_envs, threads)
+    from rlkit.corruptions import make_corrupted_envs
+
+    return make_corrupted_envs(environment, corruption, num_envs, threads)
 
 
 def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:

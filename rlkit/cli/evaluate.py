@@ -54,6 +54,10 @@ class EvaluateOptions:
     """Print one JSON object and nothing else on standard output."""
     stochastic: FlagCreatePairsOff[bool] = False
     """Let the policy act at random as far as it does by itself; else it takes its best action."""
+    corruption: str | None = None
+    """For Atari games: change what is seen, to measure robustness, by a kind and its strength, such
+    as `palette:60`, `specks:0.05`, `blur:1`, `shadow:0.6` or `inversion:1`, on which no recipe
+    trains, or any augmentation, such as `noise:20`."""
     data_center: OmitArgPrefixes[DataCenterOptions] = field(default_factory=DataCenterOptions)
     """For that environment alone."""
     bin_picking: OmitArgPrefixes[BinPickingOptions] = field(default_factory=BinPickingOptions)
@@ -81,6 +85,8 @@ def run(arguments: Sequence[str]) -> int:
     for line_up in _LINE_UPS.values():
         line_up.check_options(arguments, environment)
     if environment in _LINE_UPS:
+        if options.corruption is not None:
+            raise Mistake(f"--corruption is only for Atari games, and this is {environment}")
         return _LINE_UPS[environment].run(loaded, options)
     assert loaded is not None
     with redirect_stdout(sys.stderr):
@@ -113,16 +119,18 @@ def load(name: str, *, on: str | None = None, trust: bool = False) -> LoadedPoli
 
 
 def _evaluate(loaded: LoadedPolicy, options: EvaluateOptions) -> Evaluation:
+    from rlkit.corruptions import CorruptionError
     from rlkit.environments import for_evaluation
     from rlkit.evaluation import evaluate
 
     episodes = options.episodes or _EPISODES
-    with progress_bar("episodes") as (move, _report):
+    with blaming_user(CorruptionError), progress_bar("episodes") as (move, _report):
         return evaluate(
             loaded.policy,
             for_evaluation(loaded.environment),
             episodes,
             seed=options.seed,
             deterministic=not options.stochastic,
+            corruption=options.corruption,
             on_episode=lambda done, episode_return: move(done, episodes),
         )
