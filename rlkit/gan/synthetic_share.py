@@ -134,10 +134,11 @@ class SyntheticShare:
             if bool((self._labels == label).any())
         }
         total = sum(lacking.values())
-        share = min(1.0, _most_beside(len(rows), self.max_share) / total) if total else 0.0
+        allowed = min(total, _most_beside(len(rows), self.max_share))
         places = [
-            _drawn(torch.nonzero(self._labels == label)[:, 0], math.floor(share * lack), random)
+            _drawn(torch.nonzero(self._labels == label)[:, 0], allowed * lack // total, random)
             for label, lack in lacking.items()
+            if lack
         ]
         chosen = torch.cat(places) if places else torch.zeros(0, dtype=torch.long)
         chosen = chosen.to(self._rows.device)
