@@ -23,12 +23,12 @@ from rlkit.gan.monitoring import DivergenceError, DivergenceWarning, EpochRecord
 from rlkit.run_folder import machine
 from rlkit.statistics import mean_interval
 
-DEFAULT = "relativistic, R1 and R2"
+DEFAULT = "relativistic + R1 + R2"
 CONTESTANTS: Mapping[str, Mapping[str, Any]] = {
     DEFAULT: {"loss": "relativistic", "r1": 1.0, "r2": 1.0},
-    "original, R1 and R2": {"loss": "original", "r1": 1.0, "r2": 1.0},
+    "original + R1 + R2": {"loss": "original", "r1": 1.0, "r2": 1.0},
     "original": {"loss": "original", "r1": 0.0, "r2": 0.0},
-    "hinge, spectral norm": {"loss": "hinge", "r1": 0.0, "r2": 0.0, "spectral_norm": True},
+    "hinge + spectral norm": {"loss": "hinge", "r1": 0.0, "r2": 0.0, "spectral_norm": True},
 }
 """Name -> fields of the configuration."""
 

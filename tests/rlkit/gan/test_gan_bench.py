@@ -123,7 +123,7 @@ def test_collapses_are_counted_whether_a_generator_was_kept_or_not(
     monkeypatch.setattr(GAN, "fit", failing)
     rows = compare(TINY, *pictures())["rows"]
     summary = {(row["contestant"], row["truncation"]): row for row in summarise(rows)}
-    hinge, kept = summary["hinge, spectral norm", 1.0], summary["original, R1 and R2", 1.0]
+    hinge, kept = summary["hinge + spectral norm", 1.0], summary["original + R1 + R2", 1.0]
     assert (hinge["stopped"], hinge["passed"], hinge["seeds"]) == (2, 0, 2)
     assert hinge["fid"] == {"generated": None, "floor": None, "beyond_default": None}
     assert kept["stopped"] == 2
@@ -189,7 +189,7 @@ def test_the_command_writes_lines_and_goes_on_with_them(
     printed = capsys.readouterr()
     assert "truncation 1\n" in re.sub(" +\n", "\n", printed.out)
     assert "0 of 1" in printed.out
-    assert "rarest class" in printed.out
+    assert "precision" in printed.out
     assert "seed 0" not in printed.err
     assert len(output.read_text().splitlines()) == len(lines)
 
