@@ -247,20 +247,28 @@ def check_keeps_actions(names: Sequence[str]) -> None:
             raise ValueError(f"augmentation {name!r} changes what actions do: name symmetries")
 
 
-def check_moves_pixels(names: Sequence[str], margin: int, upright: bool) -> None:
+def check_moves_pixels(names: Sequence[str], away: float, reach: float, upright: bool) -> None:
     """Raise ValueError for names of which no augmentation is made that keeps a tried pixel's worth.
 
-    margin: pixels between it and the edge of what is seen. upright: whether nothing has a direction
-    in the plane; else turned pictures would show other attempts.
+    away: how far in rows or columns the pixel is from the middle of what is seen, at most. reach:
+    how far the middle of an outermost pixel is. upright: whether nothing has a direction in the
+    plane; else turned pictures would show other attempts.
     """
+    rotates = False
     for name in names:
         match augmentation_named(name):
             case RandomCrop():
                 raise ValueError(f"augmentation {name!r} enlarges parts, but not their heights")
-            case RandomShift(pixels) if pixels > margin:
-                raise ValueError(
-                    f"augmentation {name!r} would move the tried pixel out of the window: at most "
-                    f"{margin}"
-                )
             case RandomFlip() | RandomTurn() | RandomRotation() if not upright:
                 raise ValueError(f"augmentation {name!r} changes the direction of a tilted tool")
+            case RandomShift(pixels):
+                away += pixels
+            case RandomRotation():
+                rotates = True
+            case _:
+                pass
+    if away * (math.sqrt(2) if rotates else 1.0) > reach:
+        raise ValueError(
+            f"augmentation {' '.join(names)!r} can move the tried pixel out of the window: shift by "
+            "fewer pixels, or see a larger window"
+        )

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rlkit_agents.augmentation import Augmenter, augmentation_named, check_moves_pixels
 from rlkit_agents.averaging import WeightAverage
 from rlkit_agents.pick_policy import POOLING, PickNetworkConfig, PickPolicy
 from rlkit_agents.precision import Precision
@@ -47,6 +48,10 @@ class PickConfig:
     8. Chances depend on what lies up to 23 pixels away; a smaller window cuts some of that."""
     symmetric: bool = True
     """Turn and mirror windows; only while the tool stands upright."""
+    augmentation: tuple[str, ...] = ()
+    """Random changes of the windows in every batch, in this order, such as `rotation:180 noise:0.5
+    dropout:0.02`, in millimetres (`augmentation.KINDS`); where the picture moves, so does the pixel
+    that was tried. What targets are made of with a discount stays as it was seen."""
     discount: float = 0.0
     """Of one attempt; 0 is a bandit, more values what an attempt does to the pile."""
     bootstrap_share: float = 0.7
@@ -108,6 +113,8 @@ class PickConfig:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not (0 <= self.epsilon.start <= 1 and 0 <= self.epsilon.end <= 1):
             raise ValueError(f"epsilon must stay within 0 and 1, got {self.epsilon}")
+        for name in self.augmentation:
+            augmentation_named(name)
         low, high = self.explored_mm
         if not 0 <= low < high:
             raise ValueError(f"explored_mm must be two rising heights, got {self.explored_mm}")
@@ -140,7 +147,7 @@ class Pick:
     Spaces as `PickPolicy` takes them; constructed as `Algorithm` says. Rewards are 1 for success
     and 0 for failure.
     Raises ValueError for other spaces, more channels than one of `symmetric` pictures, a window
-    larger than the picture, and a replay too small.
+    larger than the picture, an augmentation that does not fit windows, and a replay too small.
     """
 
     def __init__(
@@ -179,6 +186,13 @@ class Pick:
             raise ValueError(
                 f"a window of {config.window} pixels is larger than a picture of {shape[1:]}"
             )
+        upright = self.policy.stances == 1 and shape[0] <= 2
+        reach = (config.window - 1) / 2
+        check_moves_pixels(config.augmentation, POOLING - 0.5, reach, upright)
+        self.augmenter = Augmenter(config.augmentation, replay_seed, self.device)
+        """What windows go through before they are learnt from."""
+        window = (shape[0] - 1, config.window, config.window)
+        self.augmenter.check_fits(window, np.dtype(np.float32))
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(), lr=config.learning_rate, fused=True
         )
@@ -293,7 +307,8 @@ class Pick:
         self.policy.train()
         pictures = torch.from_numpy(batch.observations).to(self.device)[:, :-1]
         actions = torch.from_numpy(batch.actions).to(self.device)
-        windows, at = self._windows(pictures, actions)
+        windows, at = self._windows(self.augmenter.learnt(pictures), actions)
+        windows, at = self.augmenter.with_places(windows, at)
         stances = actions // self.policy.pixels
         rows = torch.arange(len(actions), device=self.device)
         logits = self.policy.logits(windows)[rows, :, stances, at[:, 0], at[:, 1]]
@@ -336,6 +351,7 @@ class Pick:
             "learning_rate": learning_rate,
             "replay_size": float(len(self.replay)),
             "updates": float(self.updates),
+            **self.augmenter.metrics(),
         }
 
     def _targets(self, batch: Batch) -> Tensor:
@@ -396,6 +412,7 @@ class Pick:
             "replay": self.replay.state_dict(),
             "random": self._random.bit_generator.state,
             "torch_random": self._torch_random.get_state(),
+            "augmentation": self.augmenter.state(),
             "rated_indices": rated[0],
             "rated_priorities": rated[1],
             "steps": self.steps,
@@ -413,6 +430,7 @@ class Pick:
         self.replay.load_state_dict(state["replay"])
         self._random.bit_generator.state = state["random"]
         self._torch_random.set_state(state["torch_random"])
+        self.augmenter.go_on(state.get("augmentation"))
         self._rated = np.asarray(state["rated_indices"]), np.asarray(state["rated_priorities"])
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])

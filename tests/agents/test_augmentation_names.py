@@ -205,12 +205,14 @@ def test_mirrors_are_for_symmetries() -> None:
 
 
 def test_a_tried_pixel_stays_in_the_window_and_its_worth_the_same() -> None:
-    check_moves_pixels(("shift:20", "rotation:180", "flip", "turn", "noise:1"), 20, upright=True)
-    check_moves_pixels(("shift:20", "noise:1"), 20, upright=False)
-    with pytest.raises(ValueError, match="at most 20"):
-        check_moves_pixels(("shift:21",), 20, upright=True)
+    check_moves_pixels(("shift:20", "flip", "turn", "noise:1"), 3.5, 23.5, upright=True)
+    check_moves_pixels(("shift:20", "noise:1"), 3.5, 23.5, upright=False)
+    check_moves_pixels(("rotation:180", "shift:13"), 3.5, 23.5, upright=True)
+    for names in (("shift:21",), ("shift:10", "shift:11"), ("rotation:5", "shift:14")):
+        with pytest.raises(ValueError, match=f"{' '.join(names)}' can move .* out of the window"):
+            check_moves_pixels(names, 3.5, 23.5, upright=True)
     with pytest.raises(ValueError, match="not their heights"):
-        check_moves_pixels(("crop:0.9",), 20, upright=True)
+        check_moves_pixels(("crop:0.9",), 3.5, 23.5, upright=True)
     for name in ("rotation:3", "flip", "turn"):
         with pytest.raises(ValueError, match="tilted tool"):
-            check_moves_pixels((name,), 20, upright=False)
+            check_moves_pixels((name,), 3.5, 23.5, upright=False)
