@@ -31,6 +31,19 @@ _MIRRORED_RING = Symmetry(
     actions=mirrored_actions(left_right=True),
 )
 
+_BOXER = DQNConfig(
+    network=NetworkConfig(torso="compact", dueling=True, layer_norm="dense"),
+    head=HeadConfig("quantile", atoms=32),
+    double=False,
+    batch_size=160,
+    samples_per_step=5.0,
+    target_update_every=200,
+    learning_rate=2e-4,
+    learning_rate_end=5e-5,
+    learning_rate_steps=6_000_000,
+    symmetries=(_MIRRORED_RING,),
+)
+
 _DATA_CENTER: dict[str, Any] = {
     # Years to learn from; evaluations take others, see `rlkit.data_center_years`.
     "weather": ["hot_dry", "hot_humid", "mixed_humid", "marine", "cold", "very_cold"],
@@ -70,17 +83,18 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="boxing",
             environment=_RING,
-            algorithm=DQNConfig(
-                network=NetworkConfig(torso="compact", dueling=True, layer_norm="dense"),
-                head=HeadConfig("quantile", atoms=32),
-                double=False,
-                batch_size=160,
-                samples_per_step=5.0,
-                target_update_every=200,
-                learning_rate=2e-4,
-                learning_rate_end=5e-5,
-                learning_rate_steps=6_000_000,
-                symmetries=(_MIRRORED_RING,),
+            algorithm=_BOXER,
+            minutes=60,
+            evaluation=EvaluationSchedule(video_every=2_000_000),
+        ),
+        Recipe(
+            name="boxing-augmented",
+            environment=_RING,
+            algorithm=replace(
+                # Neither paints nor inversion, specks, blur and shadows: robustness is measured by
+                # these, see `rlkit.corruptions`.
+                _BOXER,
+                augmentation=("shift:2", "brightness:40", "contrast:0.4", "cutout:6"),
             ),
             minutes=60,
             evaluation=EvaluationSchedule(video_every=2_000_000),
@@ -282,6 +296,21 @@ RECIPES: dict[str, Recipe] = {
             name="bin-picking",
             environment=GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
             algorithm=PickConfig(learning_rate_steps=12_000),
+            num_envs=8,
+            steps=12_000,
+            checkpoint_every=2_000,
+            evaluation=EvaluationSchedule(
+                every=1_000, episodes=8, final_episodes=40, best_by="success"
+            ),
+        ),
+        Recipe(
+            name="bin-picking-augmented",
+            environment=GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
+            algorithm=PickConfig(
+                # With turns by right angles, all directions; and what depth cameras do to heights.
+                augmentation=("rotation:45", "noise:0.5", "dropout:0.01"),
+                learning_rate_steps=12_000,
+            ),
             num_envs=8,
             steps=12_000,
             checkpoint_every=2_000,

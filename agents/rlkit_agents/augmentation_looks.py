@@ -239,21 +239,25 @@ class Blur:
     ) -> Tensor:
         """As `Augmentation`, for pictures (batch, channels, height, width); nothing is random."""
         check_pictures(batch)
-        reach = max(1, math.ceil(3 * self.pixels))
-        places = torch.arange(-reach, reach + 1, device=batch.device)
-        bell = torch.exp(-0.5 * (places / self.pixels) ** 2)
-        bell = (bell / bell.sum()).view(1, 1, -1, 1)
-        count, channels, height, width = batch.shape
-        grid = batch.reshape(count * channels, 1, height, width).float()
-        padded = functional.pad(grid, (0, 0, reach, reach), mode="replicate")
-        down = functional.conv2d(padded, bell)
-        padded = functional.pad(down, (reach, reach, 0, 0), mode="replicate")
-        blurred = functional.conv2d(padded, bell.mT).view(batch.shape)
+        pictures = batch.float()
+        height, width = batch.shape[-2:]
+        # Small matrices take a tenth of the time of convolutions with a single channel.
+        down, right = (self._along(side).to(batch.device) for side in (height, width))
+        blurred = down @ pictures @ right.mT
         if not batch.is_floating_point():
             check_bytes(batch)
             return blurred.round().clamp(0, _SHADES - 1).to(batch.dtype)
         # Weights that add up to 1 but for rounding must not leave the range that pictures have.
-        return blurred.clamp(grid.amin(), grid.amax()).to(batch.dtype)
+        return blurred.clamp(pictures.amin(), pictures.amax()).to(batch.dtype)
+
+    def _along(self, side: int) -> Tensor:
+        """What each pixel of a line becomes of all, (side, side), by rows."""
+        reach = max(1, math.ceil(3 * self.pixels))
+        offsets = torch.arange(-reach, reach + 1)
+        bell = torch.exp(-0.5 * (offsets / self.pixels) ** 2)
+        sources = (torch.arange(side)[:, None] + offsets).clamp(0, side - 1)
+        weights = (bell / bell.sum()).expand(side, -1)
+        return torch.zeros(side, side).scatter_add_(1, sources, weights)
 
 
 @dataclass(frozen=True)
