@@ -131,7 +131,7 @@ def _table(quality: Quality) -> Table:
     for name, (title, meaning) in _GENERATED_BESIDE_REAL.items():
         measured: Measured | None = getattr(quality, name)
         if measured is not None:
-            values = (f"{each.mean:.3f}" for each in (measured.generated, measured.floor))
+            values = (f"{each.mean:.3g}" for each in (measured.generated, measured.floor))
             table.add_row(title, *values, meaning)
     return table
 
