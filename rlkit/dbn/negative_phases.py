@@ -20,14 +20,14 @@ from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.run_folder import machine
 from rlkit.statistics import mean_interval
 
-PHASES: Mapping[str, tuple[int, Mapping[str, Any]]] = {
-    "CD-1": (1, {"negative_chains": "data", "gibbs_steps": 1}),
-    "PCD": (1, {"negative_chains": "persistent", "gibbs_steps": 1}),
-    "CD-25": (1, {"negative_chains": "data", "gibbs_steps": 25}),
-    "PCD, 8 times the epochs": (8, {"negative_chains": "persistent", "gibbs_steps": 1}),
+PHASES: Mapping[str, Mapping[str, Any]] = {
+    "CD-1": {"negative_chains": "data", "gibbs_steps": 1},
+    "PCD": {"negative_chains": "persistent", "gibbs_steps": 1},
+    "CD-25": {"negative_chains": "data", "gibbs_steps": 25},
 }
-"""Name -> how many times the epochs it gets, and what differs. Eight times are about as long as the
-25 steps of CD-25 take."""
+"""Name -> what differs."""
+
+MOST_TEMPERATURES = 320_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class NegativePhasesConfig:
     test_rows: int = 1000
     """Held out."""
     temperatures: int = 5000
-    """Of annealed importance sampling."""
+    """Of annealed importance sampling; four times as many, up to MOST_TEMPERATURES, as long as the
+    error is too large."""
+    largest_error: float = 0.5
+    """Of log Z, in nats, one standard error."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Each splits the rows and trains anew."""
 
@@ -64,8 +67,8 @@ def compare(
     rows: (count, columns), zeros and ones, float32. done: rows of an earlier result, which are not
     measured again. on_row: given each new one.
     Returns plain JSON data: `machine`, and `rows`, each with `phase`, `seed`, `nats` (mean
-    log-likelihood of held-out rows), `learnt_nats` (of training rows), `standard_error` of log Z
-    and `seconds` of the training.
+    log-likelihood of held-out rows), `learnt_nats` (of training rows), `standard_error` of log Z,
+    `temperatures` that it took, and `seconds` of the training.
     Raises ValueError where there are too few rows to hold some out.
     """
     if config.test_rows >= len(rows):
@@ -75,21 +78,21 @@ def compare(
     for seed in config.seeds:
         order = np.random.default_rng(seed).permutation(len(rows))
         test, learnt = rows[order[: config.test_rows]], rows[order[config.test_rows :]]
-        for phase, (times, changes) in PHASES.items():
+        for phase, changes in PHASES.items():
             if (phase, seed) in measured:
                 continue
-            epochs = times * config.rbm.epochs
-            rbm = RBM(replace(config.rbm, epochs=epochs, seed=seed, **changes))
+            rbm = RBM(replace(config.rbm, seed=seed, **changes))
             begun = time.perf_counter()
             rbm.fit(learnt)
             seconds = time.perf_counter() - begun
-            partition = rbm.log_partition(temperatures=config.temperatures, seed=seed)
+            temperatures, partition = _partition(rbm, config, seed)
             row = {
                 "phase": phase,
                 "seed": seed,
                 "nats": _nats(rbm, test, partition),
                 "learnt_nats": _nats(rbm, learnt, partition),
                 "standard_error": partition.standard_error,
+                "temperatures": temperatures,
                 "seconds": seconds,
             }
             told.append(row)
@@ -110,6 +113,16 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
             told.append({"phase": phase, "seeds": len(of_phase), **measures})
     return told
+
+
+def _partition(rbm: RBM, config: NegativePhasesConfig, seed: int) -> tuple[int, LogPartition]:
+    temperatures = config.temperatures
+    while True:
+        partition = rbm.log_partition(temperatures=temperatures, seed=seed)
+        more = 4 * temperatures
+        if partition.standard_error <= config.largest_error or more > MOST_TEMPERATURES:
+            return temperatures, partition
+        temperatures = more
 
 
 def _nats(rbm: RBM, rows: np.ndarray, partition: LogPartition) -> float:
