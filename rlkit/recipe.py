@@ -57,6 +57,11 @@ class Recipe:
     """File of a companion, such as an autoencoder, with whose torso the agent's starts."""
     frozen_torso_steps: int = 0
     """Environment steps in which a pretrained torso stays as it is; -1 is all of them."""
+    augmentation_file: str | None = None
+    """File of a companion, such as of `rlkit gan`, that changes the pictures which a DQN or a
+    picking agent learns from, before the algorithm's own augmentation."""
+    augmentation_share: float = 0.25
+    """Of every batch, at most, that the file changes, in (0, 1]."""
     num_envs: int = 64
     """Environments that step in one batch."""
     steps: int | None = None
@@ -97,6 +102,10 @@ class Recipe:
             )
         if self.frozen_torso_steps and self.pretrained_torso is None:
             raise ValueError("frozen_torso_steps is for a pretrained_torso alone")
+        if not 0 < self.augmentation_share <= 1:
+            raise ValueError(f"augmentation_share must be in (0, 1], got {self.augmentation_share}")
+        if self.augmentation_file and not isinstance(self.algorithm, DQNConfig | PickConfig):
+            raise ValueError("augmentation_file is for a DQN or a picking agent alone")
         if self.checkpoints_kept < 1:
             raise ValueError(f"checkpoints_kept must be at least 1, got {self.checkpoints_kept}")
         if self.checkpoint_every < self.num_envs:

@@ -15,6 +15,7 @@ from rlkit.algorithms import make_algorithm
 from rlkit.callbacks.callback import Callback
 from rlkit.checkpoint import CheckpointError, CheckpointStore
 from rlkit.environments import make_envs
+from rlkit.learnt_augmentation import augment_from
 from rlkit.pretrained import start_torso, torso_weights
 from rlkit.reasons import reason_of
 from rlkit.recipe import Recipe
@@ -106,6 +107,8 @@ class Training:
         if recipe.pretrained_torso is not None:
             weights = torso_weights(recipe.pretrained_torso)
             start_torso(self.algorithm, weights, recipe.pretrained_torso)
+        if recipe.augmentation_file is not None:
+            augment_from(self.algorithm, recipe.augmentation_file, recipe.augmentation_share)
 
     @property
     def seconds(self) -> float:

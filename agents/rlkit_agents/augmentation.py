@@ -116,6 +116,7 @@ class Augmenter:
         """
         self._augmentations = [augmentation_named(name) for name in names]
         self._learnt: CappedShare | None = None
+        self._whole: tuple[tuple[int, ...], np.dtype] | None = None
         own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _SPAWNED))
         self._random = torch.Generator(device)
         self._random.manual_seed(int(own.generate_state(1, np.uint64)[0] >> np.uint64(1)))
@@ -123,16 +124,27 @@ class Augmenter:
     def put_first(self, augmentation: Augmentation, share: float) -> None:
         """Let `augmentation`, such as one that was learnt, change a share of every batch first.
 
-        Raises ValueError for a share outside (0, 1].
+        Raises ValueError for a share outside (0, 1], and where it does not fit what `check_fits`
+        was told of.
         """
+        if self._whole is not None:
+            augmentation(self._blank(*self._whole), random=torch.Generator(self._random.device))
         self._learnt = CappedShare(augmentation, share)
 
-    def check_fits(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        """Raise ValueError where observations of that shape and dtype cannot be augmented."""
-        blank = torch.from_numpy(np.zeros((2, *shape), dtype)).to(self._random.device)
+    def check_fits(
+        self, shape: tuple[int, ...], dtype: np.dtype, whole: tuple[int, ...] | None = None
+    ) -> None:
+        """Raise ValueError where observations of that shape and dtype cannot be augmented.
+
+        whole: shape of what a learnt augmentation is given, where that is another.
+        """
         random = torch.Generator(self._random.device)
-        for augmentation in self._all():
-            augmentation(blank, random=random)
+        for augmentation in self._augmentations:
+            augmentation(self._blank(shape, dtype), random=random)
+        self._whole = whole or shape, dtype
+
+    def _blank(self, shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
+        return torch.from_numpy(np.zeros((2, *shape), dtype)).to(self._random.device)
 
     def __call__(self, batch: Tensor) -> Tensor:
         """The rows (batch, *shape), augmented."""
@@ -269,6 +281,6 @@ def check_moves_pixels(names: Sequence[str], away: float, reach: float, upright:
                 pass
     if away * (math.sqrt(2) if rotates else 1.0) > reach:
         raise ValueError(
-            f"augmentation {' '.join(names)!r} can move the tried pixel out of the window: shift by "
-            "fewer pixels, or see a larger window"
+            f"augmentation {' '.join(names)!r} can move the tried pixel out of the window: shift "
+            "by fewer pixels, or see a larger window"
         )

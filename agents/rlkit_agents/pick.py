@@ -192,7 +192,7 @@ class Pick:
         self.augmenter = Augmenter(config.augmentation, replay_seed, self.device)
         """What windows go through before they are learnt from."""
         window = (shape[0] - 1, config.window, config.window)
-        self.augmenter.check_fits(window, np.dtype(np.float32))
+        self.augmenter.check_fits(window, np.dtype(np.float32), (shape[0] - 1, *shape[1:]))
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(), lr=config.learning_rate, fused=True
         )

@@ -1,0 +1,44 @@
+"""Agents that learn from observations which a companion's file changes.
+
+A companion that learns such changes has a file of its own, and a module with a function
+`augmentation(path, device)` that gives an `rlkit_agents.augmentation.Augmentation`.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from safetensors import SafetensorError, safe_open
+
+from rlkit.reasons import reason_of
+from rlkit_agents.algorithm import Algorithm
+from rlkit_agents.augmentation import Augmenter
+
+_SOURCES = {"rlkit-gan": "rlkit.gan.translation"}
+"""Entry of a safetensors file's metadata -> module whose `augmentation` reads it."""
+
+
+def augment_from(algorithm: Algorithm, path: str | os.PathLike[str], share: float) -> None:
+    """Let what the algorithm learns from go through a companion's file first.
+
+    share: of every batch, at most, in (0, 1]; chosen at random, and measured as `augmented_share`.
+    Raises ValueError where the file cannot be read, holds no augmentation, or one of other
+    observations, and for an algorithm without augmentations.
+    """
+    augmenter = getattr(algorithm, "augmenter", None)
+    if not isinstance(augmenter, Augmenter):
+        raise ValueError(f"{type(algorithm).__name__} learns from no augmented observations")
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = set(file.metadata() or {})
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged, or no file of weights ({error})") from error
+    for key, module in _SOURCES.items():
+        if key in keys:
+            augmentation = import_module(module).augmentation(path, algorithm.device)
+            augmenter.put_first(augmentation, share)
+            return
+    raise ValueError(f"{path}: holds nothing that changes observations")
