@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 
 from rlkit_agents.actor_critic import ActorCriticPolicy
+from rlkit_agents.coded_pictures import CodedPictureConfig, CodedPictures
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.policy import Policy
@@ -60,10 +61,12 @@ def _actor_critic_policy(
 def _pick_policy(
     architecture: dict[str, Any], observation_space: gym.Space, action_space: gym.Space
 ) -> PickPolicy:
+    coded = architecture.get("coded")  # only where observations are codes
     return PickPolicy(
         observation_space,
         action_space,
         PickNetworkConfig(**_with_tuples(architecture["network"])),
+        coded=None if coded is None else CodedPictures(CodedPictureConfig(**_with_tuples(coded))),
         precision=architecture["precision"],
     )
 

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from rlkit_agents.augmentation import Augmenter, augmentation_named, check_moves_pixels
 from rlkit_agents.averaging import WeightAverage
+from rlkit_agents.coded_pictures import CodedPictures
 from rlkit_agents.pick_policy import POOLING, PickNetworkConfig, PickPolicy
 from rlkit_agents.precision import Precision
 from rlkit_agents.q_learning import gradient_step
@@ -129,13 +130,13 @@ class PickConfig:
 class Attempts:
     """What was sent to the environments, for whoever watches.
 
-    observations: (num_envs, channels, height, width), acted on. actions: (num_envs,) int64.
+    pictures: (num_envs, channels, height, width), acted on. actions: (num_envs,) int64.
     random: (num_envs,) bool, True where exploring chose, not the policy.
     chances: (num_envs, actions) float32, of success as the policy saw them before acting, the mean
         of the ensemble's; None where everything was random.
     """
 
-    observations: np.ndarray
+    pictures: np.ndarray
     actions: np.ndarray
     random: np.ndarray
     chances: np.ndarray | None
@@ -144,8 +145,9 @@ class Attempts:
 class Pick:
     """Learns a `PickPolicy` from a stream of attempts.
 
-    Spaces as `PickPolicy` takes them; constructed as `Algorithm` says. Rewards are 1 for success
-    and 0 for failure.
+    Spaces as `PickPolicy` takes them; constructed as `Algorithm` says, with what makes pictures of
+    observations that are codes. The replay holds observations as they come. Rewards are 1 for
+    success and 0 for failure.
     Raises ValueError for other spaces, more channels than one of `symmetric` pictures, a window
     larger than the picture, an augmentation that does not fit windows, and a replay too small.
     """
@@ -161,6 +163,7 @@ class Pick:
         replay_seed: np.random.SeedSequence,
         initialisation_seed: np.random.SeedSequence,
         device: torch.device | str = "cpu",
+        coded: CodedPictures | None = None,
     ) -> None:
         self.config = config
         self.device = torch.device(device)
@@ -168,15 +171,20 @@ class Pick:
         with torch.random.fork_rng():
             torch.manual_seed(int(initialisation_seed.generate_state(1)[0]))
             policy = PickPolicy(
-                observation_space, action_space, config.network, precision=config.precision
+                observation_space,
+                action_space,
+                config.network,
+                coded=coded,
+                precision=config.precision,
             )
         self.policy = policy.to(self.device)
         self.target = copy.deepcopy(self.policy).requires_grad_(False).eval()
         self._average = None
         if config.average_decay > 0.0:
             self._average = WeightAverage(self.policy, config.average_decay)
-        shape = observation_space.shape
-        assert shape is not None
+        shape = self.policy.picture_shape
+        assert observation_space.shape is not None
+        assert observation_space.dtype is not None
         if config.symmetric and shape[0] > 2:
             raise ValueError(
                 "only heights can be turned and mirrored, and these pictures have "
@@ -194,13 +202,13 @@ class Pick:
         window = (shape[0] - 1, config.window, config.window)
         self.augmenter.check_fits(window, np.dtype(np.float32), (shape[0] - 1, *shape[1:]))
         self.optimizer = torch.optim.Adam(
-            self.policy.parameters(), lr=config.learning_rate, fused=True
+            self.policy.network.parameters(), lr=config.learning_rate, fused=True
         )
         self.replay = Replay(
             capacity=config.replay_capacity,
             num_envs=num_envs,
-            frame_shape=shape,
-            frame_dtype=np.float32,
+            frame_shape=observation_space.shape,
+            frame_dtype=observation_space.dtype,
             frame_stack=1,
             n_step=1,
             discount=config.discount,
@@ -222,6 +230,7 @@ class Pick:
         self._samples_due = 0.0
         self.attempts: Attempts | None = None
         """The last ones; None before the first."""
+        self._observations: np.ndarray | None = None
         self._rated: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
@@ -239,30 +248,31 @@ class Pick:
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Explore: what one member of the ensemble would do, or a random pixel on a part.
 
-        observations: (num_envs, channels, height, width), to be left unchanged until `observe`.
+        observations: (num_envs, *observation_shape), to be left unchanged until `observe`.
         Returns (num_envs,) int64.
         """
+        seen = torch.from_numpy(observations).to(self.device)
+        pictures = self.policy.pictures(seen).cpu().numpy()
         explores = self._random.random(self.num_envs) < self.epsilon
         actions = np.zeros(self.num_envs, np.int64)
         chances = None
         if not explores.all():
             with torch.random.fork_rng(), torch.inference_mode():
                 torch.set_rng_state(self._torch_random.get_state())
-                chosen, expected = self.policy.sample(
-                    torch.from_numpy(observations).to(self.device)
-                )
+                chosen, expected = self.policy.sample(seen)
                 self._torch_random.set_state(torch.get_rng_state())
             actions, chances = chosen.cpu().numpy(), expected.cpu().numpy()
         for env in np.flatnonzero(explores):
-            actions[env] = self._random_pick(observations[env])
-        self.attempts = Attempts(observations, actions, explores, chances)
+            actions[env] = self._random_pick(pictures[env])
+        self.attempts = Attempts(pictures, actions, explores, chances)
+        self._observations = observations
         return actions
 
-    def _random_pick(self, observation: np.ndarray) -> int:
+    def _random_pick(self, picture: np.ndarray) -> int:
         """A pixel on a part and outside what is marked; any, where there is none."""
         low, high = self.config.explored_mm
-        height = observation[0]
-        worth = (height > low) & (height < high) & (observation[-1] == 0)
+        height = picture[0]
+        worth = (height > low) & (height < high) & (picture[-1] == 0)
         pixels = np.flatnonzero(worth)
         pixel = self._random.choice(pixels) if len(pixels) else self._random.integers(height.size)
         return int(self._random.integers(self.policy.stances) * height.size + pixel)
@@ -270,9 +280,10 @@ class Pick:
     def observe(self, step: Step) -> None:
         """Remember what came of the last attempts."""
         assert self.attempts is not None, "act comes before observe"
+        assert self._observations is not None
         row = self.replay.rows_written
         self.replay.add(
-            self.attempts.observations,
+            self._observations,
             self.attempts.actions,
             step.rewards,
             step.terminated,
@@ -305,7 +316,8 @@ class Pick:
     def _learn(self, batch: Batch) -> dict[str, Tensor | float]:
         config = self.config
         self.policy.train()
-        pictures = torch.from_numpy(batch.observations).to(self.device)[:, :-1]
+        observations = torch.from_numpy(batch.observations).to(self.device)
+        pictures = self.policy.pictures(observations)[:, :-1]
         actions = torch.from_numpy(batch.actions).to(self.device)
         windows, at = self._windows(self.augmenter.learnt(pictures), actions)
         windows, at = self.augmenter.with_places(windows, at)

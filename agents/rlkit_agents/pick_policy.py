@@ -3,6 +3,7 @@
 Every pixel, for every way in which the tool may stand, has a logit; the action is the pixel with
 the highest chance, where no failure is remembered. The network is a U-Net (Ronneberger et al. 2015)
 with two levels of pooling, whose members, an ensemble, share everything but the last layer.
+Observations may be codes; a decoder that does not learn then makes pictures of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlkit_agents.coded_pictures import CodedPictures
 from rlkit_agents.initialisation import initialise
 from rlkit_agents.memory import State
 from rlkit_agents.policy import Policy
@@ -88,8 +90,8 @@ class PickPolicy(Policy):
     Not deterministic, it asks one member of the ensemble, drawn for every picture: Thompson
     sampling (Osband et al. 2016).
     Observations are (channels, height, width) float32, the first channel being heights in mm and
-    the last marks where not to pick, which the network does not see. Actions are Discrete(stances *
-    height * width), counted in that order.
+    the last marks where not to pick, which the network does not see; or bytes that `coded` makes
+    such pictures of. Actions are Discrete(stances * height * width), counted in that order.
     Raises ValueError for other spaces.
     """
 
@@ -99,19 +101,24 @@ class PickPolicy(Policy):
         action_space: gym.Space,
         network: PickNetworkConfig,
         *,
+        coded: CodedPictures | None = None,
         precision: Precision = "auto",
     ) -> None:
         super().__init__(observation_space, action_space)
-        shape = observation_space.shape or ()
+        shape, dtype = observation_space.shape or (), observation_space.dtype
+        if coded is not None:
+            if shape != (coded.config.bytes,) or dtype != np.uint8:
+                raise ValueError(
+                    f"codes with marks are ({coded.config.bytes},) bytes, got {observation_space}"
+                )
+            shape, dtype = coded.config.picture_shape, np.float32
         if len(shape) != 3 or shape[0] < 2 or shape[1] % POOLING or shape[2] % POOLING:
             raise ValueError(
                 f"a picking policy needs observations of shape (channels, height, width), at least "
                 f"2 channels and sides that are multiples of {POOLING}; got {shape}"
             )
-        if observation_space.dtype != np.float32:
-            raise ValueError(
-                f"a picking policy needs float32 observations, got {observation_space.dtype}"
-            )
+        if dtype != np.float32:
+            raise ValueError(f"a picking policy needs float32 observations, got {dtype}")
         pixels = shape[1] * shape[2]
         if not isinstance(action_space, gym.spaces.Discrete) or action_space.n % pixels:
             raise ValueError(
@@ -120,19 +127,31 @@ class PickPolicy(Policy):
             )
         self.pixels = pixels
         self.stances = int(action_space.n) // pixels
+        self.picture_shape: tuple[int, int, int] = shape
+        """Channels, marks among them, height and width."""
         self.network_config = network
         self.precision: Precision = precision
         self.network: PickNetwork = PickNetwork(  # pyright: ignore[reportIncompatibleVariableOverride]
             shape[0] - 1, self.stances, network
         )
+        self.coded: CodedPictures | None = coded
 
     @property
     def architecture(self) -> dict[str, Any]:
+        coded = {} if self.coded is None else {"coded": asdict(self.coded.config)}
         return {
             "policy": "PickPolicy",
             "network": asdict(self.network_config),
             "precision": self.precision,
+            **coded,
         }
+
+    def pictures(self, observations: Tensor) -> Tensor:
+        """(batch, *picture_shape) float32, what the policy sees in observations."""
+        if self.coded is None:
+            return observations
+        with torch.no_grad():
+            return self.coded(observations)
 
     def logits(self, pictures: Tensor) -> Tensor:
         """(batch, members, stances, height, width) for pictures without the channel of marks."""
@@ -141,15 +160,19 @@ class PickPolicy(Policy):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Chances of success (batch, actions), the mean of the members'."""
-        return _mean_chances(self.logits(observations[:, :-1]))
+        return self._chances(self.pictures(observations))
+
+    def _chances(self, pictures: Tensor) -> Tensor:
+        return _mean_chances(self.logits(pictures[:, :-1]))
 
     def outlook_map(self, observations: Tensor) -> Tensor:
         """Chances of success (batch, stances, height, width)."""
-        return self(observations).unflatten(1, (self.stances, *observations.shape[-2:]))
+        return self(observations).unflatten(1, (self.stances, *self.picture_shape[1:]))
 
     def q_values(self, observations: Tensor) -> Tensor:
         """Chances of success (batch, actions), 0 less one where a failure is remembered."""
-        return self(observations) - self._marks(observations)
+        pictures = self.pictures(observations)
+        return self._chances(pictures) - self._marks(pictures)
 
     def act(
         self, observations: Tensor, state: State = None, deterministic: bool = True
@@ -165,15 +188,16 @@ class PickPolicy(Policy):
 
         Returns actions (batch,) and chances of success (batch, actions), the mean of the members'.
         """
-        logits = self.logits(observations[:, :-1])
+        pictures = self.pictures(observations)
+        logits = self.logits(pictures[:, :-1])
         batch = torch.arange(len(logits), device=logits.device)
         asked = torch.randint(self.network.members, (len(logits),))  # alike on every device
         chances = torch.sigmoid(logits[batch, asked.to(logits.device)]).flatten(1)
-        return (chances - self._marks(observations)).argmax(1), _mean_chances(logits)
+        return (chances - self._marks(pictures)).argmax(1), _mean_chances(logits)
 
-    def _marks(self, observations: Tensor) -> Tensor:
+    def _marks(self, pictures: Tensor) -> Tensor:
         """(batch, actions) 1 where not to pick, else 0."""
-        return observations[:, -1].flatten(1).repeat(1, self.stances)
+        return pictures[:, -1].flatten(1).repeat(1, self.stances)
 
 
 def _mean_chances(logits: Tensor) -> Tensor:

@@ -224,15 +224,15 @@ def _attempt_picture(
     from rlkit_envs.bin_picking.drawing import attempt_picture
 
     env = max(np.flatnonzero(valid), key=lambda env: not attempts.random[env])
-    observation = attempts.observations[env]
-    unknown = np.full(observation.shape[1:], np.nan)
+    picture = attempts.pictures[env]
+    unknown = np.full(picture.shape[1:], np.nan)
     chances = unknown if attempts.chances is None else attempts.chances[env]
     return attempt_picture(
-        observation[0],
+        picture[0],
         chances.reshape(-1, *unknown.shape),
         int(attempts.actions[env]),
         _outcome_names()[outcomes[env]],
-        marked=observation[-1],
+        marked=picture[-1],
     )
 
 

@@ -74,6 +74,8 @@ def body_of(policy: Policy) -> Body:
             head = _linear(network.action_head)
             body = Body(_torso(network.torso, frames), _cell(network.memory), head)
         elif isinstance(policy, PickPolicy):
+            if policy.coded is not None:
+                raise ExportError("a picking policy that sees codes cannot be deployed")
             body = Body(PickMap(policy.network), None, nn.Identity())
         else:
             body = _of_stable_baselines(policy)

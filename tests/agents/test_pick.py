@@ -302,7 +302,7 @@ def test_attempts_are_kept_for_whoever_watches():
     attempts = algorithm.attempts
     assert attempts is not None
     np.testing.assert_array_equal(attempts.actions, actions)
-    np.testing.assert_array_equal(attempts.observations, steps[-1].observations)
+    np.testing.assert_array_equal(attempts.pictures, steps[-1].observations)
     assert attempts.chances is None or np.array_equal(attempts.chances, expected)
 
 

@@ -116,7 +116,7 @@ class Stream:
         never = np.zeros(NUM_ENVS, bool)
         rewards = (outcomes == 0).astype(np.float32)
         self.callback.on_step(
-            self.training, Step(attempts.observations, rewards, never, never, valid), {}
+            self.training, Step(attempts.pictures, rewards, never, never, valid), {}
         )
         for env in range(NUM_ENVS):
             if valid[env]:
@@ -209,9 +209,9 @@ def test_the_picture_is_of_an_attempt_that_the_policy_chose() -> None:
     # The first bin is filled in this step, and exploring chose for the next.
     valid = np.array([False, *[True] * 7])
     random = np.array([False, True, *[False] * 6])
-    attempts = Attempts(attempts.observations, attempts.actions, random, chances)
+    attempts = Attempts(attempts.pictures, attempts.actions, random, chances)
     stream.step(attempts, np.array([-1, 0, 3, 0, 0, 0, 0, 0]), valid)
-    observation = attempts.observations[2]
+    observation = attempts.pictures[2]
     expected = attempt_picture(
         observation[0],
         chances[2].reshape(SIDE, SIDE),
@@ -223,7 +223,7 @@ def test_the_picture_is_of_an_attempt_that_the_policy_chose() -> None:
     assert step == NUM_ENVS
     np.testing.assert_array_equal(picture, expected)
     stream.step(
-        Attempts(attempts.observations, attempts.actions, ~valid | valid, None),
+        Attempts(attempts.pictures, attempts.actions, ~valid | valid, None),
         *(np.ones(NUM_ENVS, np.int64), np.ones(NUM_ENVS, bool)),
     )
     assert len(stream.written.pictures["picking/attempt"]) == 2, "also where no chance is known"
@@ -271,7 +271,7 @@ def test_the_agent_tells_the_chances_that_it_saw_before_acting() -> None:
     assert attempts.chances is not None
     assert not attempts.random.any()
     np.testing.assert_array_equal(attempts.actions, actions)
-    np.testing.assert_array_equal(attempts.observations, observations)
+    np.testing.assert_array_equal(attempts.pictures, observations)
     with torch.no_grad():
         expected = chooses.policy(torch.from_numpy(observations)).numpy()
     np.testing.assert_allclose(attempts.chances, expected, rtol=1e-5)
