@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from rlkit.environments import Environment, coded_pictures
 from rlkit.sb3.config import ALGORITHMS as LIBRARY_ALGORITHMS
 from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.seeds import Seeds
@@ -237,9 +238,12 @@ def make_algorithm(
     num_envs: int,
     seeds: Seeds,
     device: torch.device | str = "cpu",
+    *,
+    environment: Environment | None = None,
 ) -> Algorithm:
     """The algorithm that `config` configures, for single environments with the given spaces.
 
+    environment: whose observations may be codes, of which picking makes pictures again.
     Raises ValueError where the configuration does not fit the spaces, ImportError without a package
     that it needs.
     """
@@ -247,6 +251,9 @@ def make_algorithm(
         raise ValueError(
             f"{type(config).__name__} has a training of its own: rlkit.train, not this"
         )
+    own = {}
+    if isinstance(config, PickConfig) and environment is not None:
+        own["coded"] = coded_pictures(environment)
     return _CLASSES[type(config)](
         config,
         observation_space,
@@ -256,4 +263,5 @@ def make_algorithm(
         replay_seed=seeds.replay,
         initialisation_seed=seeds.initialisation,
         device=device,
+        **own,
     )

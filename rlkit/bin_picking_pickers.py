@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from rlkit_agents.policy import Policy
 from rlkit_envs.bin_picking.episode import PickingBin
 from rlkit_envs.bin_picking.heuristics import HEURISTICS, choose
 from rlkit_envs.bin_picking.oracle import find_pick, view_of
+
+if TYPE_CHECKING:
+    from rlkit.autoencoder.encode_observation import ObservationCoder
 
 AGENT, ORACLE = "agent", "oracle"
 ORACLE_TRIES = 120
@@ -79,11 +82,15 @@ class OraclePicker:
 class PolicyPicker:
     """A policy, on the processor; of a `PickPolicy` the chances are told too.
 
-    One picture at a time, so that what it picks depends on nothing else that is being evaluated.
+    coder: makes codes of observations, for a policy that takes those. One picture at a time, so
+    that what it picks depends on nothing else that is being evaluated.
     """
 
-    def __init__(self, policy: Policy, deterministic: bool = True) -> None:
+    def __init__(
+        self, policy: Policy, deterministic: bool = True, coder: ObservationCoder | None = None
+    ) -> None:
         self.policy = policy.cpu().eval()
+        self.coder = coder
         self.deterministic = deterministic
         self._state: State = None
         self._seed = 0
@@ -93,7 +100,8 @@ class PolicyPicker:
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
     def choose(self, bin_: PickingBin) -> Choice:
-        observations = torch.from_numpy(bin_.observation[None])
+        seen = bin_.observation[None]
+        observations = torch.from_numpy(seen if self.coder is None else self.coder.code(seen))
         chances = None
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed + bin_.attempts)

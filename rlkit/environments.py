@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
@@ -12,6 +12,10 @@ from gymnasium.vector import VectorEnv
 from rlkit.environment_ids import BIN_PICKING
 from rlkit.reasons import reason_of
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
+
+if TYPE_CHECKING:
+    from rlkit.autoencoder.encode_observation import ObservationCoder
+    from rlkit_agents.coded_pictures import CodedPictures
 
 T = TypeVar("T")
 
@@ -36,6 +40,9 @@ class EncodedEnvironment:
     """The name of an autoencoder that ships with rlkit, or the path of a file."""
     frame_stack: int | None = None
     """Codes in an observation, the last ones; None is one code, without an axis for them."""
+    marks: bool = False
+    """Whether the last channel, of zeros and ones, is not coded but stays behind the code, a bit a
+    pixel: such as where bins are not to be picked from."""
 
 
 Environment = AtariProtocol | GymnasiumEnvironment | EncodedEnvironment
@@ -54,8 +61,11 @@ def environment_id(environment: Environment) -> str:
 def environment_configuration(environment: Environment, wanted: str, configuration: type[T]) -> T:
     """The arguments of the environment `wanted` as the dataclass that it takes them for.
 
+    Whether its observations are coded does not matter.
     Raises ValueError for another environment, and for arguments that do not fit.
     """
+    if isinstance(environment, EncodedEnvironment):
+        environment = environment.environment
     if not isinstance(environment, GymnasiumEnvironment) or environment.id != wanted:
         raise ValueError(f"{environment_id(environment)!r} is not {wanted}")
     try:
@@ -103,7 +113,37 @@ def _coding(environment: EncodedEnvironment) -> dict[str, Any]:
         "autoencoder": find_autoencoder(environment.encoder),
         "frame_stack": environment.frame_stack,
         "as_bytes": True,
+        "marks": environment.marks,
     }
+
+
+def observation_coder(
+    environment: Environment, observation_space: gym.Space
+) -> ObservationCoder | None:
+    """What codes batches of observations of the plain environment as `environment` says.
+
+    observation_space: of the plain one. None where observations are not coded.
+    Raises ValueError for an encoder that is not there or codes something else.
+    """
+    if not isinstance(environment, EncodedEnvironment):
+        return None
+    from rlkit.autoencoder.encode_observation import ObservationCoder
+
+    return ObservationCoder(space=observation_space, **_coding(environment))
+
+
+def coded_pictures(environment: Environment) -> CodedPictures | None:
+    """What makes pictures of the environment's observations again, for policies that need places.
+
+    None where observations are no codes with marks. Raises ValueError for an encoder that is not
+    there, and one whose codes are no maps of pictures in floating point.
+    """
+    if not isinstance(environment, EncodedEnvironment) or not environment.marks:
+        return None
+    from rlkit.autoencoder.autoencoder import find_autoencoder
+    from rlkit.autoencoder.pictures import pictures_of_codes
+
+    return pictures_of_codes(find_autoencoder(environment.encoder))
 
 
 _ATARI_PREPROCESSING = ("observation", "frame_stack", "height", "width", "grayscale", "flicker")
@@ -116,6 +156,7 @@ def preprocessing(environment: Environment) -> dict[str, Any]:
             **preprocessing(environment.environment),
             "encoder": environment.encoder,
             "frame_stack": environment.frame_stack,
+            **({"marks": True} if environment.marks else {}),  # unknown to older descriptions
         }
     fields = asdict(environment) if isinstance(environment, AtariProtocol) else {}
     return {name: fields[name] for name in _ATARI_PREPROCESSING if name in fields}

@@ -39,6 +39,12 @@ class PlayConfig:
     """Share of random actions in a policy's play."""
     every: int = 4
     """Steps between two observations that are kept of an environment, as neighbours are alike."""
+    channels: tuple[int, ...] = ()
+    """Which channels of pictures are kept, counted from 0, such as heights without marks; by
+    default all."""
+    as_trained: bool = False
+    """Play in the world as agents learn in it, such as bins of all tiers; else under the protocol
+    of evaluations."""
     size: int | None = None
     """Height and width of Atari frames, 84 for the usual ones; None is the environment's own."""
     seed: int = 0
@@ -53,6 +59,8 @@ class PlayConfig:
             raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
         if self.every < 1:
             raise ValueError(f"every must be at least 1, got {self.every}")
+        if self.channels and min(self.channels) < 0:
+            raise ValueError(f"channels are counted from 0, got {self.channels}")
 
 
 def single_frames(environment: Environment, size: int | None = None) -> Environment:
@@ -72,7 +80,8 @@ def gather(environment: Environment, config: PlayConfig) -> NDArray[Any]:
     """Observations (count, *shape) of `environment` in a random order, of all players alike.
 
     A policy that sees the world otherwise plays all the same: both are played beside each other.
-    Raises ValueError for a policy that is not there or plays another world.
+    Raises ValueError for a policy that is not there or plays another world, and for channels that
+    observations do not have.
     """
     players: list[str | None] = [*[None] * config.random, *config.policies]
     shares = np.array_split(np.arange(config.count), len(players))
@@ -81,12 +90,17 @@ def gather(environment: Environment, config: PlayConfig) -> NDArray[Any]:
         seed = config.seed + number
         kept, every = len(share), config.every
         if player is None:
-            played = record(None, environment, kept, seed=seed, every=every)
+            played = record(
+                None, environment, kept, seed=seed, every=every, as_trained=config.as_trained
+            )
         else:
             loaded = load_policy(find_policy(player))
             if environment_id(loaded.environment) != environment_id(environment):
                 raise ValueError(f"{player} plays another world than {environment_id(environment)}")
-            alike = for_evaluation(loaded.environment) == for_evaluation(environment)
+            if config.as_trained:
+                alike = loaded.environment == environment
+            else:
+                alike = for_evaluation(loaded.environment) == for_evaluation(environment)
             played = record(
                 loaded.policy.cpu(),
                 loaded.environment,
@@ -96,10 +110,19 @@ def gather(environment: Environment, config: PlayConfig) -> NDArray[Any]:
                 every=every,
                 state_parts=0,
                 seen_as=None if alike else environment,
+                as_trained=config.as_trained,
             )
-        seen.append(played.observations)
+        seen.append(_channels(played.observations, config.channels))
     order = np.random.default_rng(config.seed).permutation(config.count)
     return np.concatenate(seen)[order]
+
+
+def _channels(observations: NDArray[Any], channels: tuple[int, ...]) -> NDArray[Any]:
+    if not channels:
+        return observations
+    if observations.ndim != 4 or max(channels) >= observations.shape[1]:
+        raise ValueError(f"observations of shape {observations.shape[1:]} have no {channels}")
+    return observations[:, list(channels)]
 
 
 def write_array(path: str | os.PathLike[str], name: str, array: NDArray[Any]) -> None:

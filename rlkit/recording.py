@@ -64,6 +64,7 @@ def record(
     every: int = 4,
     state_parts: int | None = None,
     seen_as: Environment | None = None,
+    as_trained: bool = False,
 ) -> Recording:
     """Let `policy` play under the protocol of evaluations, and keep every n-th observation.
 
@@ -72,14 +73,17 @@ def record(
     neighbours are alike. state_parts: how many of the recurrent state's parts are kept, the first
     ones; None keeps all. seen_as: the same world with other observations, such as frames of another
     size, which are kept instead: it is played beside, by the same actions from the same seed.
+    as_trained: play in the environments as they are, not under that protocol.
     Raises ValueError for a count below 1 and for worlds that do not go alike, SpaceMismatchError
     where the policy does not fit.
     """
     if count < 1:
         raise ValueError(f"a recording needs at least one observation, got {count}")
-    environment = for_evaluation(environment)
+    if not as_trained:
+        environment = for_evaluation(environment)
+        seen_as = None if seen_as is None else for_evaluation(seen_as)
     envs = make_envs(environment, num_envs)
-    beside = None if seen_as is None else make_envs(for_evaluation(seen_as), num_envs)
+    beside = None if seen_as is None else make_envs(seen_as, num_envs)
     # Streams of their own: drawn alike, the actions at low draws would all be of low numbers.
     exploration, actions_drawn = np.random.SeedSequence(seed).spawn(2)
     random = np.random.default_rng(exploration)
@@ -127,8 +131,7 @@ def record(
             beside.close()
     order = random.permutation(sum(map(len, seen)))[:count]
     parts = tuple(np.concatenate(part)[order] for part in zip(*states, strict=True))
-    played = environment if seen_as is None else for_evaluation(seen_as)
-    return Recording(np.concatenate(seen)[order], parts, describe(played))
+    return Recording(np.concatenate(seen)[order], parts, describe(seen_as or environment))
 
 
 def _decide(

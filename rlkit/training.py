@@ -103,6 +103,7 @@ class Training:
             recipe.num_envs,
             self.seeds,
             device,
+            environment=recipe.environment,
         )
         if recipe.pretrained_torso is not None:
             weights = torso_weights(recipe.pretrained_torso)

@@ -2,7 +2,8 @@
 
 An encoder is an agent's torso (`rlkit_agents.networks`) and one linear layer, so that what it has
 learnt can start an agent. A decoder is the torso turned round: dense layers, then transposed
-convolutions that undo the torso's strides.
+convolutions that undo the torso's strides. Codes that are maps are made by convolutions alone;
+their decoder, which picking policies have as well, is `rlkit_agents.coded_pictures.MapDecoder`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from rlkit_agents.coded_pictures import MapDecoder, map_channels, map_shape
 from rlkit_agents.networks import (
     ACTIVATIONS,
     CONVOLUTIONS,
@@ -74,6 +76,45 @@ class MirroredEncoder(nn.Module):
         both = torch.cat((observations, observations.flip(-1)))
         left, right = self.one_side(both).chunk(2)
         return torch.cat((left, right.flip(-1)), 1)
+
+
+class MapEncoder(nn.Sequential):
+    """Pictures (batch, channels, height, width) -> (batch, outputs), a small map laid out flat.
+
+    Convolutions alone halve the sides, so that each number tells of what is around one place. The
+    map's channels come first: of twice as many outputs the first half are the first of each place.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        outputs: int,
+        halvings: int,
+        activation: LatentActivation = "linear",
+    ) -> None:
+        """Raises ValueError where the pictures and the outputs give no map."""
+        coded = map_shape(shape, outputs, halvings)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        size = shape[0]
+        for index, width in enumerate(map_channels(halvings), start=1):
+            layers[f"halving{index}"] = nn.Conv2d(size, width, 4, 2, 1)
+            layers[f"halving{index}_activation"] = nn.ReLU()
+            size = width
+        layers["conv"] = nn.Conv2d(size, size, 3, padding=1)
+        layers["conv_activation"] = nn.ReLU()
+        layers["latent"] = nn.Conv2d(size, coded[0], 1)
+        layers["flatten"] = nn.Flatten()
+        layers["activation"] = _LATENT_ACTIVATIONS[activation]()
+        super().__init__(layers)
+
+    @property
+    def torso(self) -> nn.Module:
+        raise ValueError("a code that is a map (halvings) has no torso that an agent could have")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels, height, width), bytes as [0, 1] -> (batch, outputs) float32."""
+        scale = 1 / 255 if input.dtype == torch.uint8 else 1
+        return super().forward(input.float() * scale).float()
 
 
 class DenseDecoder(nn.Sequential):
@@ -147,12 +188,15 @@ def make_encoder(
     activation: LatentActivation,
     *,
     mirrored: bool,
-) -> Encoder | MirroredEncoder:
+    halvings: int = 0,
+) -> Encoder | MirroredEncoder | MapEncoder:
     """The encoder of observations in `space`.
 
     Raises ValueError where the torso does not fit the space, or the code of a mirrored encoder has
-    an odd length or the space no columns.
+    an odd length or the space no columns; with `halvings` where that gives no map.
     """
+    if halvings:
+        return MapEncoder(space.shape, outputs, halvings, activation)
     if not mirrored:
         return Encoder(space, outputs, network, activation)
     if outputs % 2:
@@ -163,12 +207,15 @@ def make_encoder(
 
 
 def make_decoder(
-    space: gym.spaces.Box, latents: int, network: NetworkConfig
-) -> DenseDecoder | ImageDecoder:
+    space: gym.spaces.Box, latents: int, network: NetworkConfig, *, halvings: int = 0
+) -> DenseDecoder | ImageDecoder | MapDecoder:
     """The decoder to observations in `space`, before any scaling to their range.
 
-    Raises ValueError for pictures in colour, and torsos that cannot be turned round.
+    Raises ValueError for pictures in colour, and torsos that cannot be turned round; with
+    `halvings` where that gives no map.
     """
+    if halvings:
+        return MapDecoder(space.shape, latents, halvings)
     if network.torso == "mlp":
         return DenseDecoder(latents, space.shape, network)
     if len(space.shape) != 3:

@@ -38,6 +38,10 @@ class AutoencoderConfig:
     """Non-linearity between layers."""
     latent_activation: LatentActivation = "linear"
     """Of the code; a sparse one is "sigmoid" whatever stands here."""
+    halvings: int = 0
+    """How often convolutions halve a picture's sides, for a code that is a small map, `latents`
+    numbers in all, each of which tells of what is around one place; it has no torso. 0 takes a
+    torso and a dense layer: each number may then tell of the whole picture."""
     mirrored: bool = False
     """Code pictures so that the code of a mirrored picture is the code backwards."""
     reconstruction: Reconstruction = "squared_error"
@@ -81,7 +85,7 @@ class AutoencoderConfig:
         for name in ("latents", "batch_size", "epochs", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("penalty", "noise", "weight_decay", "seed"):
+        for name in ("halvings", "penalty", "noise", "weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("learning_rate", "decoder_variance"):
@@ -90,6 +94,10 @@ class AutoencoderConfig:
         for name in ("target_activation", "held_out"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.mirrored and self.halvings:
+            raise ValueError("a code that is a map (halvings) cannot be mirrored as well")
+        if self.torso is not None and self.halvings:
+            raise ValueError(f"a code that is a map (halvings) has no torso, not {self.torso!r}")
         if not 0.0 <= self.masked < 1.0:
             raise ValueError(f"masked must be in [0, 1), got {self.masked}")
 

@@ -3,11 +3,12 @@
 `EncodeObservation` wraps one environment, `EncodeObservations` a batch of them. Codes come as
 floats, or as bytes, of which a replay holds hundreds of times as many as of pictures. The last few
 codes can be stacked, as frames are: a code each of single frames, made once, costs a quarter of
-coding stacks of four.
+coding stacks of four. Marks, a last channel of zeros and ones, can stay exact, a bit each.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -19,37 +20,61 @@ from rlkit.autoencoder.autoencoder import Autoencoder
 from rlkit_agents.precision import Precision
 
 
-class _Coder:
-    """Codes batches of observations, and knows the space of codes."""
+class ObservationCoder:
+    """Codes batches of observations, and knows the space of codes.
+
+    space: of the observations. frame_stack, as_bytes, precision: see `EncodeObservation`. marks:
+    whether the last channel holds marks, 0 or 1, which the autoencoder does not know; behind each
+    code, in bytes, they then stand eight in a byte, as `numpy.packbits` packs them.
+    Raises ValueError for an autoencoder of observations of another shape or dtype.
+    """
 
     def __init__(
         self,
         autoencoder: Autoencoder,
         space: gym.Space,
-        frame_stack: int | None,
-        as_bytes: bool,
-        precision: Precision,
+        *,
+        frame_stack: int | None = None,
+        as_bytes: bool = False,
+        precision: Precision = "auto",
+        marks: bool = False,
     ) -> None:
-        if space != autoencoder.space:
+        coded = autoencoder.space
+        shape: tuple[int, ...] = space.shape or ()
+        dtype = space.dtype
+        if marks and (len(shape) != 3 or shape[0] < 2):
+            raise ValueError(f"marks are the last of some channels, and observations are {shape}")
+        told = (*(length - 1 for length in shape[:1]), *shape[1:]) if marks else shape
+        if told != coded.shape or dtype != coded.dtype:
             raise ValueError(
-                f"this autoencoder codes observations in {autoencoder.space}, but those of the "
-                f"environment are in {space}"
+                f"this autoencoder codes observations in {coded}, but those of the "
+                f"environment{', less their marks,' * marks} are {told} of {dtype}"
             )
+        if marks and (frame_stack is not None or not as_bytes):
+            raise ValueError("marks stand behind a single code in bytes: neither floats nor stacks")
         if frame_stack is not None and frame_stack < 1:
             raise ValueError(f"frame_stack must be at least 1, got {frame_stack}")
         self._encode = autoencoder.encode_bytes if as_bytes else autoencoder.transform
         self._precision: Precision = precision
         self.frame_stack = frame_stack
-        self.latents = autoencoder.config.latents
-        shape = (self.latents,) if frame_stack is None else (frame_stack, 1, self.latents)
+        self.marks = marks
+        self.latents = latents = autoencoder.config.latents
+        if marks:
+            shape = (latents + -(-math.prod(shape[1:]) // 8),)
+        else:
+            shape = (latents,) if frame_stack is None else (frame_stack, 1, latents)
         if as_bytes:
             self.space = gym.spaces.Box(0, 255, shape, np.uint8)
         else:
             self.space = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
 
     def code(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """(count, *shape) -> (count, latents)."""
-        return self._encode(observations, precision=self._precision)
+        """(count, *shape) -> (count, latents), or (count, latents + bytes of marks)."""
+        if not self.marks:
+            return self._encode(observations, precision=self._precision)
+        codes = self._encode(observations[:, :-1], precision=self._precision)
+        marks = np.packbits(observations[:, -1].reshape(len(codes), -1) > 0, axis=1)
+        return np.concatenate((codes, marks), 1)
 
 
 class EncodeObservation(gym.ObservationWrapper):
@@ -57,7 +82,8 @@ class EncodeObservation(gym.ObservationWrapper):
 
     Observations are (latents,), or with `frame_stack` (frame_stack, 1, latents): the last codes,
     oldest first, zeros where an episode has not had as many yet, as ale-py stacks frames. Their
-    dtype is float32, or uint8 with `as_bytes`. precision: of the encoder's arithmetic.
+    dtype is float32, or uint8 with `as_bytes`. precision: of the encoder's arithmetic. marks: keep
+    the last channel, zeros and ones, in bits behind the code, (latents + pixels / 8,).
     Raises ValueError for an autoencoder of another space.
     """
 
@@ -69,9 +95,17 @@ class EncodeObservation(gym.ObservationWrapper):
         frame_stack: int | None = None,
         as_bytes: bool = False,
         precision: Precision = "auto",
+        marks: bool = False,
     ) -> None:
         super().__init__(env)
-        self._coder = _Coder(autoencoder, env.observation_space, frame_stack, as_bytes, precision)
+        self._coder = ObservationCoder(
+            autoencoder,
+            env.observation_space,
+            frame_stack=frame_stack,
+            as_bytes=as_bytes,
+            precision=precision,
+            marks=marks,
+        )
         self.observation_space = self._coder.space
         self._stack = np.zeros(self._coder.space.shape, self._coder.space.dtype)
 
@@ -107,10 +141,18 @@ class EncodeObservations(VectorWrapper):
         frame_stack: int | None = None,
         as_bytes: bool = False,
         precision: Precision = "auto",
+        marks: bool = False,
     ) -> None:
         super().__init__(envs)
         single = envs.single_observation_space
-        self._coder = _Coder(autoencoder, single, frame_stack, as_bytes, precision)
+        self._coder = ObservationCoder(
+            autoencoder,
+            single,
+            frame_stack=frame_stack,
+            as_bytes=as_bytes,
+            precision=precision,
+            marks=marks,
+        )
         mode = AutoresetMode(envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
         if frame_stack is not None and mode is not AutoresetMode.NEXT_STEP:
             raise ValueError(f"codes are stacked where resets take a step (NEXT_STEP), not {mode}")

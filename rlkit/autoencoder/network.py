@@ -42,9 +42,14 @@ class AutoencoderNetwork(nn.Module):
         if variational and config.mirrored:
             raise ValueError("a variational autoencoder cannot be mirrored")
         self.encoder = make_encoder(
-            space, outputs, network, config.code_activation, mirrored=config.mirrored
+            space,
+            outputs,
+            network,
+            config.code_activation,
+            mirrored=config.mirrored,
+            halvings=config.halvings,
         )
-        self.decoder = make_decoder(space, config.latents, network)
+        self.decoder = make_decoder(space, config.latents, network, halvings=config.halvings)
         shape = space.shape if network.torso == "mlp" else (space.shape[0], 1, 1)
         self.mean: Tensor
         self.scale: Tensor

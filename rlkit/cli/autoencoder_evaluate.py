@@ -24,7 +24,7 @@ class EvaluateOptions:
     """A file of observations (.npz). By default as many as `play.count` are recorded where it
     learnt, under another seed."""
     play: PlayConfig = field(default_factory=lambda: PlayConfig(count=4_000, seed=1_000))
-    """How much is recorded; who plays is as it was for learning."""
+    """How much is recorded; who plays, where and which channels are as they were for learning."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
 
@@ -43,8 +43,13 @@ def run(arguments: Sequence[str]) -> int:
     if options.observations is not None:
         observations = read_array(options.observations, "observations")
     elif "environment" in learnt:
-        players = tuple(learnt.get("play", {}).get("policies", ()))
-        play = replace(options.play, policies=options.play.policies or players)
+        before = learnt.get("play", {})
+        play = replace(
+            options.play,
+            policies=options.play.policies or tuple(before.get("policies", ())),
+            channels=options.play.channels or tuple(before.get("channels", ())),
+            as_trained=options.play.as_trained or before.get("as_trained", False),
+        )
         with blaming_user(ValueError):
             observations = gather(from_json(learnt["environment"], Environment), play)  # pyright: ignore[reportArgumentType]
     else:

@@ -124,13 +124,16 @@ def _agent(
     if loaded is None:
         return {}
     from rlkit.bin_picking_pickers import AGENT, PolicyPicker
+    from rlkit.environments import observation_coder
     from rlkit.evaluation import check_spaces
     from rlkit_envs.bin_picking.environment import BinPickingEnvs
 
     envs = BinPickingEnvs(1, config=config)
-    check_spaces(loaded.policy, envs.single_observation_space, envs.single_action_space)
     envs.close()
-    return {AGENT: PolicyPicker(loaded.policy, deterministic=not options.stochastic)}
+    space = envs.single_observation_space
+    coder = observation_coder(loaded.environment, space)
+    check_spaces(loaded.policy, space if coder is None else coder.space, envs.single_action_space)
+    return {AGENT: PolicyPicker(loaded.policy, not options.stochastic, coder)}
 
 
 def _evaluate(
