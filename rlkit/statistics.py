@@ -161,9 +161,7 @@ def summarise_returns(*runs: ArrayLike, environment: str | None = None) -> Retur
 def _checked(returns: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(returns, dtype=np.float64).ravel()
     if values.size == 0:
-        raise ValueError(
-            "statistics need at least one value, got none"
-        )
+        raise ValueError("statistics need at least one value, got none")
     if not np.isfinite(values).all():
         raise ValueError(f"values must be finite, got {values[~np.isfinite(values)][0]}")
     return values
