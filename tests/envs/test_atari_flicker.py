@@ -43,7 +43,7 @@ def first_rows(roll: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
     return np.concatenate([np.ones((1, ended.shape[1]), bool), ended[:-1]])
 
 
-def blanks(observations: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def blanks(observations: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether the newest frame is all zeros: (steps, num_envs)."""
     return np.logical_not(observations[:, :, -1].any(axis=(2, 3)))
 
