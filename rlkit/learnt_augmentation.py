@@ -7,11 +7,8 @@ A companion that learns such changes has a file of its own, and a module with a 
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
-from safetensors import SafetensorError, safe_open
-
-from rlkit.reasons import reason_of
+from rlkit.companion_files import companion_module
 from rlkit_agents.algorithm import Algorithm
 from rlkit_agents.augmentation import Augmenter
 
@@ -29,16 +26,7 @@ def augment_from(algorithm: Algorithm, path: str | os.PathLike[str], share: floa
     augmenter = getattr(algorithm, "augmenter", None)
     if not isinstance(augmenter, Augmenter):
         raise ValueError(f"{type(algorithm).__name__} learns from no augmented observations")
-    try:
-        with safe_open(path, framework="pt") as file:
-            keys = set(file.metadata() or {})
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
-    except SafetensorError as error:
-        raise ValueError(f"{path}: damaged, or no file of weights ({error})") from error
-    for key, module in _SOURCES.items():
-        if key in keys:
-            augmentation = import_module(module).augmentation(path, algorithm.device)
-            augmenter.put_first(augmentation, share)
-            return
-    raise ValueError(f"{path}: holds nothing that changes observations")
+    module = companion_module(path, _SOURCES)
+    if module is None:
+        raise ValueError(f"{path}: holds nothing that changes observations")
+    augmenter.put_first(module.augmentation(path, algorithm.device), share)

@@ -7,13 +7,11 @@ A companion that learns such weights has a file of its own, and a module with a 
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from rlkit.reasons import reason_of
+from rlkit.companion_files import companion_module
 from rlkit_agents.algorithm import Algorithm
 
 _SOURCES = {"rlkit-autoencoder": "rlkit.autoencoder.torso", "rlkit-dbn": "rlkit.dbn.torso"}
@@ -30,17 +28,10 @@ def torso_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Raises ValueError where the file cannot be read, or holds no such weights.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            keys = set(file.metadata() or {})
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
-    except SafetensorError as error:
-        raise ValueError(f"{path}: damaged, or no file of weights ({error})") from error
-    for key, module in _SOURCES.items():
-        if key in keys:
-            return import_module(module).torso_weights(path)
-    raise ValueError(f"{path}: holds no torso that an agent could start from")
+    module = companion_module(path, _SOURCES)
+    if module is None:
+        raise ValueError(f"{path}: holds no torso that an agent could start from")
+    return module.torso_weights(path)
 
 
 def start_torso(algorithm: Algorithm, weights: dict[str, Tensor], source: str) -> None:
