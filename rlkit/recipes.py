@@ -304,6 +304,21 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
         Recipe(
+            name="bin-picking-latent",
+            environment=EncodedEnvironment(
+                GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
+                encoder="bin-picking",
+                marks=True,
+            ),
+            algorithm=PickConfig(learning_rate_steps=12_000),
+            num_envs=8,
+            steps=12_000,
+            checkpoint_every=2_000,
+            evaluation=EvaluationSchedule(
+                every=1_000, episodes=8, final_episodes=40, best_by="success"
+            ),
+        ),
+        Recipe(
             name="bin-picking-augmented",
             environment=GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
             algorithm=PickConfig(

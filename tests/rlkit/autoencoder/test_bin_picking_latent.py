@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlkit.autoencoder.autoencoder import Autoencoder, load_autoencoder
+from rlkit.autoencoder.autoencoder import Autoencoder, find_autoencoder, load_autoencoder
 from rlkit.autoencoder.encode_observation import EncodeObservations, ObservationCoder
 from rlkit.autoencoder.pictures import pictures_of_codes
 from rlkit.bin_picking_evaluation import config_of
@@ -26,10 +26,12 @@ from rlkit.environments import (
     coded_pictures,
     for_evaluation,
     make_envs,
+    make_watchable,
 )
 from rlkit.observations import PlayConfig, gather
 from rlkit.policies import load_policy, save_policy
 from rlkit.recipe import EvaluationSchedule, Recipe
+from rlkit.recipes import find_recipe
 from rlkit.run_folder import Run
 from rlkit.training import Training
 from rlkit_agents.coded_pictures import MapDecoder
@@ -299,3 +301,25 @@ def test_it_is_evaluated_beside_others_and_watched(
     picture = tmp_path / "end.png"
     assert main(["watch", str(policy), "--video", str(picture)]) == 0
     assert picture.stat().st_size > 1_000
+
+
+# What ships
+
+
+def test_the_encoder_that_ships_codes_heightmaps_of_bins() -> None:
+    recipe = find_recipe("bin-picking-latent")
+    environment = recipe.environment
+    assert isinstance(environment, EncodedEnvironment)
+    assert environment.environment == find_recipe("bin-picking").environment
+    autoencoder = find_autoencoder(environment.encoder)
+    env = make_watchable(environment.environment)
+    seen, _ = env.reset(seed=5)
+    env.close()
+    heights = np.asarray(seen)[None, :1]
+    decoded = autoencoder.decode_bytes(autoencoder.encode_bytes(heights))
+    # Means of 4x4 pixels, in floating point, would take twice the bytes and blur every edge.
+    means = heights.reshape(16, 4, 16, 4).mean((1, 3)).repeat(4, 0).repeat(4, 1)
+    assert np.square(decoded - heights).sum() < 0.3 * np.square(means - heights).sum()
+    pictures = coded_pictures(environment)
+    assert pictures is not None
+    assert pictures.config.bytes * 32 == np.asarray(seen).nbytes
