@@ -43,10 +43,11 @@ def run(arguments: Sequence[str]) -> int:
     if options.observations is not None:
         observations = read_array(options.observations, "observations")
     elif "environment" in learnt:
-        before = learnt.get("play", {})
+        before, named = learnt.get("play", {}), options.play.policies
         play = replace(
             options.play,
-            policies=options.play.policies or tuple(before.get("policies", ())),
+            policies=named or tuple(before.get("policies", ())),
+            random=options.play.random if named else before.get("random", True),
             channels=options.play.channels or tuple(before.get("channels", ())),
             as_trained=options.play.as_trained or before.get("as_trained", False),
         )
