@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ import torch
 from rlkit.autoencoder.autoencoder import Autoencoder, find_autoencoder, load_autoencoder
 from rlkit.autoencoder.encode_observation import EncodeObservations, ObservationCoder
 from rlkit.autoencoder.pictures import pictures_of_codes
+from rlkit.autoencoder.quality import measure
 from rlkit.bin_picking_evaluation import config_of
 from rlkit.callbacks.checkpointing import Checkpointing
 from rlkit.checkpoint import CheckpointStore
 from rlkit.cli.main import main
+from rlkit.configuration import to_json
 from rlkit.edge.body import ExportError, body_of
 from rlkit.environments import (
     EncodedEnvironment,
+    Environment,
     GymnasiumEnvironment,
     coded_pictures,
     for_evaluation,
@@ -301,6 +304,22 @@ def test_it_is_evaluated_beside_others_and_watched(
     picture = tmp_path / "end.png"
     assert main(["watch", str(policy), "--video", str(picture)]) == 0
     assert picture.stat().st_size > 1_000
+
+
+def test_an_encoder_is_judged_on_the_channels_and_by_the_players_that_it_learnt_from(
+    encoder: Path, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    autoencoder = load_autoencoder(encoder)
+    play = PlayConfig(count=8, every=1, channels=(0,), policies=(str(policy),), random=False)
+    described = to_json(BINS, Environment)
+    autoencoder.provenance = {"environment": described, "play": asdict(play)}
+    autoencoder.save(tmp_path / "told.safetensors")
+    few = ("--play.count", "8", "--play.every", "1", "--play.seed", "5", "--json")
+    assert main(["autoencoder", "evaluate", str(tmp_path / "told.safetensors"), *few]) == 0
+    told = json.loads(capsys.readouterr().out)
+    seen = gather(BINS, replace(play, seed=5))
+    assert told["error"] == measure(autoencoder, seen).error
+    assert told["code_bytes"] == 8
 
 
 # What ships
