@@ -58,6 +58,11 @@ def checkpoints(run: Run) -> list[int]:
     return sorted(int(path.name) for path in run.checkpoints.iterdir() if path.name.isdigit())
 
 
+def has_checkpoint(runs: Path) -> bool:
+    """Whether one is whole: while it is written, its folder is called otherwise."""
+    return any(path.parent.name.isdigit() for path in runs.glob("*/*/checkpoints/*/state.json"))
+
+
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
@@ -407,7 +412,7 @@ def test_sigterm_ends_a_process_cleanly(tmp_path: Path):
     try:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("run:   ")
-        while not list(tmp_path.glob("*/*/checkpoints/*/state.json")):
+        while not has_checkpoint(tmp_path):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
@@ -430,7 +435,7 @@ def test_a_run_in_training_is_not_resumed_until_its_process_is_gone(
         [*command, "--steps=100000000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while not list(tmp_path.glob("*/*/checkpoints/*/state.json")):
+        while not has_checkpoint(tmp_path):
             assert process.poll() is None
             time.sleep(0.05)
         run = only_run(tmp_path)

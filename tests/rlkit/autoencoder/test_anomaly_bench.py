@@ -91,4 +91,4 @@ def test_unknown_detectors_are_refused(tmp_path: Path, capsys) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text("not JSON\n")
     assert main(["autoencoder", "bench", "--output", str(file)]) == 2
-    assert "does not hold a comparison" in capsys.readouterr().err
+    assert "does not hold measurements" in capsys.readouterr().err
