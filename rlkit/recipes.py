@@ -77,6 +77,17 @@ def _data_center(**arguments: Any) -> GymnasiumEnvironment:
 
 _WEEKS = EvaluationSchedule(every=500_000, episodes=24, final_episodes=96)
 
+_ALL_TIERS = GymnasiumEnvironment(BIN_PICKING, {"tier": "all"})
+_BINS = Recipe(
+    name="bin-picking",
+    environment=_ALL_TIERS,
+    algorithm=PickConfig(learning_rate_steps=12_000),
+    num_envs=8,
+    steps=12_000,
+    checkpoint_every=2_000,
+    evaluation=EvaluationSchedule(every=1_000, episodes=8, final_episodes=40, best_by="success"),
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -292,45 +303,19 @@ RECIPES: dict[str, Recipe] = {
             checkpoint_every=100_000,
             evaluation=replace(_WEEKS, every=50_000),
         ),
-        Recipe(
-            name="bin-picking",
-            environment=GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
-            algorithm=PickConfig(learning_rate_steps=12_000),
-            num_envs=8,
-            steps=12_000,
-            checkpoint_every=2_000,
-            evaluation=EvaluationSchedule(
-                every=1_000, episodes=8, final_episodes=40, best_by="success"
-            ),
-        ),
-        Recipe(
+        _BINS,
+        replace(
+            _BINS,
             name="bin-picking-latent",
-            environment=EncodedEnvironment(
-                GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
-                encoder="bin-picking",
-                marks=True,
-            ),
-            algorithm=PickConfig(learning_rate_steps=12_000),
-            num_envs=8,
-            steps=12_000,
-            checkpoint_every=2_000,
-            evaluation=EvaluationSchedule(
-                every=1_000, episodes=8, final_episodes=40, best_by="success"
-            ),
+            environment=EncodedEnvironment(_ALL_TIERS, encoder="bin-picking", marks=True),
         ),
-        Recipe(
+        replace(
+            _BINS,
             name="bin-picking-augmented",
-            environment=GymnasiumEnvironment(BIN_PICKING, {"tier": "all"}),
             algorithm=PickConfig(
                 # With turns by right angles, all directions; and what depth cameras do to heights.
                 augmentation=("rotation:45", "noise:0.5", "dropout:0.01"),
                 learning_rate_steps=12_000,
-            ),
-            num_envs=8,
-            steps=12_000,
-            checkpoint_every=2_000,
-            evaluation=EvaluationSchedule(
-                every=1_000, episodes=8, final_episodes=40, best_by="success"
             ),
         ),
         Recipe(

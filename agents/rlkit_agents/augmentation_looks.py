@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlkit_agents.augmentation_moves import check_bytes, check_pictures
+from rlkit_agents.augmentation_moves import Drawn, check_bytes, check_pictures, weighted_as
 
 _SHADES = 256
 _KNOTS = 9  # of a palette's curve, 32 shades apart
@@ -180,7 +180,7 @@ def random_inversion(chance: float = 0.5) -> Shades:
 
 
 @dataclass(frozen=True)
-class Cutout:
+class Cutout(Drawn):
     """Hides a square at random, all of it within the picture (DeVries & Taylor 2017).
 
     In bytes it has one random shade, in floats it is 0.
@@ -192,12 +192,6 @@ class Cutout:
     def __post_init__(self) -> None:
         if self.pixels < 1:
             raise ValueError(f"pixels must be at least 1, got {self.pixels}")
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """Where the squares are, from 0 at the top or left to 1, and their shades: (count, 3)."""
@@ -244,11 +238,7 @@ class Blur:
         # Small matrices take a tenth of the time of convolutions with a single channel.
         down, right = (self._along(side).to(batch.device) for side in (height, width))
         blurred = down @ pictures @ right.mT
-        if not batch.is_floating_point():
-            check_bytes(batch)
-            return blurred.round().clamp(0, _SHADES - 1).to(batch.dtype)
-        # Weights that add up to 1 but for rounding must not leave the range that pictures have.
-        return blurred.clamp(pictures.amin(), pictures.amax()).to(batch.dtype)
+        return weighted_as(blurred, batch)
 
     def _along(self, side: int) -> Tensor:
         """What each pixel of a line becomes of all, (side, side), by rows."""
@@ -261,8 +251,8 @@ class Blur:
 
 
 @dataclass(frozen=True)
-class RandomShadow:
-    """Darkens one side of a straight line, through the middle half of the picture, at random."""
+class RandomShadow(Drawn):
+    """Darkens one side of a random line through the middle half of a picture of bytes."""
 
     strength: float = 0.6
     """Share of the light that is lost there, at most, in (0, 1]; at least half of this is."""
@@ -270,12 +260,6 @@ class RandomShadow:
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
             raise ValueError(f"strength must be in (0, 1], got {self.strength}")
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for pictures (batch, channels, height, width) of bytes."""
-        return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """Angles, offsets and strengths of the shadows, (count, 3) in [0, 1)."""

@@ -10,43 +10,47 @@ Yarats & Fergus 2021, "Image Augmentation Is All You Need", called DrQ).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-@runtime_checkable
-class Move(Protocol):
-    """An augmentation that draws how each picture moves, and can tell where its pixels go."""
+class Drawn(ABC):
+    """An augmentation of pictures that first draws what changes in each."""
 
     def __call__(
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
     ) -> Tensor:
         """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        ...
+        check_pictures(batch)
+        return self.apply(batch, self.draw(len(batch), random))
 
+    @abstractmethod
     def draw(self, count: int, random: torch.Generator) -> Tensor:
-        """How so many pictures move, (count, ...)."""
-        ...
+        """What changes in so many pictures, (count, ...)."""
 
+    @abstractmethod
     def apply(self, batch: Tensor, drawn: Tensor, /) -> Tensor:
-        """The pictures moved as drawn."""
-        ...
+        """The pictures changed as drawn."""
 
+
+class Move(Drawn):
+    """Draws how each picture moves, and can tell where its pixels go."""
+
+    @abstractmethod
     def moved_places(self, places: Tensor, drawn: Tensor, /, size: tuple[int, int]) -> Tensor:
         """Where pixels are after `apply`, to the nearest one, (count, 2) int64 rows and columns.
 
         places: (count, 2) int64, one in each picture. size: of the pictures, (height, width).
         Those that the move takes out of the picture are outside 0 and its size.
         """
-        ...
 
 
 @dataclass(frozen=True)
-class RandomShift:
+class RandomShift(Move):
     """Moves each picture, all its channels alike; what comes in repeats the edge (DrQ)."""
 
     pixels: int = 4
@@ -55,13 +59,6 @@ class RandomShift:
     def __post_init__(self) -> None:
         if self.pixels < 1:
             raise ValueError(f"pixels must be at least 1, got {self.pixels}")
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        check_pictures(batch)
-        return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """Moves (count, 2) down and to the right, in pixels."""
@@ -88,7 +85,7 @@ class RandomShift:
 
 
 @dataclass(frozen=True)
-class RandomCrop:
+class RandomCrop(Move):
     """Cuts a window out of each picture at random and enlarges it to the picture's size."""
 
     share: float = 0.85
@@ -97,13 +94,6 @@ class RandomCrop:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise ValueError(f"share must be between 0 and 1, got {self.share}")
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        check_pictures(batch)
-        return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """Where the windows lie, (count, 2) in [0, 1]: 0 at the top or left, 1 at the bottom or
@@ -126,7 +116,7 @@ class RandomCrop:
 
 
 @dataclass(frozen=True)
-class RandomFlip:
+class RandomFlip(Move):
     """Mirrors each picture or not, by equal chances."""
 
     rows: bool = False
@@ -137,13 +127,6 @@ class RandomFlip:
     def __post_init__(self) -> None:
         if not (self.rows or self.columns):
             raise ValueError("a flip changes rows or columns, and both are False")
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        check_pictures(batch)
-        return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """Whether rows and whether columns are flipped, (count, 2) bool."""
@@ -163,15 +146,8 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
-class RandomTurn:
+class RandomTurn(Move):
     """Turns each square picture by one of four right angles, by equal chances."""
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for pictures (batch, channels, side, side)."""
-        check_pictures(batch)
-        return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """Right angles (count,) from 0 to 3, anticlockwise."""
@@ -201,7 +177,7 @@ class RandomTurn:
 
 
 @dataclass(frozen=True)
-class RandomRotation:
+class RandomRotation(Move):
     """Rotates each picture about its middle by a small angle; what comes in repeats the edge."""
 
     max_degrees: float = 10.0
@@ -210,13 +186,6 @@ class RandomRotation:
     def __post_init__(self) -> None:
         if not 0 < self.max_degrees <= 180:
             raise ValueError(f"max_degrees must be in (0, 180], got {self.max_degrees}")
-
-    def __call__(
-        self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator
-    ) -> Tensor:
-        """As `Augmentation`, for pictures (batch, channels, height, width)."""
-        check_pictures(batch)
-        return self.apply(batch, self.draw(len(batch), random))
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """Angles (count,) in radians, anticlockwise."""
@@ -252,11 +221,19 @@ def _resampled(batch: Tensor, mappings: Tensor) -> Tensor:
     pictures = batch.float()
     grid = functional.affine_grid(mappings, list(batch.shape), align_corners=False)
     read = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    return weighted_as(read, batch)
+
+
+def weighted_as(means: Tensor, batch: Tensor) -> Tensor:
+    """Weighted means of the numbers of `batch`, in its dtype.
+
+    Raises ValueError for a batch that holds neither floats nor bytes.
+    """
     if not batch.is_floating_point():
         check_bytes(batch)
-        return read.round().to(batch.dtype)
-    # Weights that add up to 1 but for rounding must not leave the range that pictures have.
-    return read.clamp(pictures.amin(), pictures.amax()).to(batch.dtype)
+        return means.round().to(batch.dtype)
+    # Weights that add up to 1 but for rounding must not leave the range that the numbers have.
+    return means.clamp(batch.amin(), batch.amax()).to(batch.dtype)
 
 
 def check_pictures(batch: Tensor) -> None:
