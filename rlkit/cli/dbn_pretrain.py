@@ -17,6 +17,7 @@ from rlkit.cli.dbn_rows import StackBar, print_quality, told_warnings
 from rlkit.cli.mistakes import blaming_user
 from rlkit.cli.options import parse
 from rlkit.dbn.pretrain import PretrainConfig
+from rlkit.plain_json import finite
 from rlkit_agents.networks import ActivationName
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.keep:
         write_array(folder[0] / "observations.npz", "observations", made.observations)
     command = _next_command(recipe, file, changes)
-    told = rbm_file.finite(
+    told = finite(
         {
             "file": str(file),
             "next": command,

@@ -25,6 +25,7 @@ from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import is_named, parse
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.observations import PlayConfig
+from rlkit.plain_json import finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
     file = folder / "machine.safetensors"
     saved = dbn if options.layers else dbn.layers_[0]
     rbm_file.save(file, saved, provenance=came_about)
-    told_all = rbm_file.finite(
+    told_all = finite(
         {
             "file": str(file),
             "config": asdict(stack),

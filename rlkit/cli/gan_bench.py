@@ -14,11 +14,12 @@ from tyro.conf import FlagCreatePairsOff
 
 from rlkit.cli.dbn_rows import DIGITS
 from rlkit.cli.epoch_bar import EpochBar
-from rlkit.cli.gan_rows import finite, read_material
+from rlkit.cli.gan_rows import read_material
 from rlkit.cli.json_lines import append_line, read_lines
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import check_writable, parse
 from rlkit.observations import PlayConfig
+from rlkit.plain_json import finite
 
 if TYPE_CHECKING:
     from rlkit.gan.monitoring import EpochRecord

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from rlkit.cli.gan_rows import finite, print_verdict, read_material
+from rlkit.cli.gan_rows import print_verdict, read_material
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE, UNSEEN, SplitConfig
 from rlkit.observations import PlayConfig
+from rlkit.plain_json import finite
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,6 @@ how good examples are."""
 
 from __future__ import annotations
 
-import math
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,15 +91,6 @@ def write_examples(path: Path, data: np.ndarray, labels: np.ndarray | None) -> N
         arrays["labels"] = labels
     with whole_file(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-
-
-def finite(value: Any) -> Any:
-    """Plain JSON data with None for numbers that are not finite, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_verdict(verdict: Verdict) -> None:

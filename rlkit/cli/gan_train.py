@@ -13,13 +13,14 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.dbn_rows import told_warnings
 from rlkit.cli.epoch_bar import EpochBar
-from rlkit.cli.gan_rows import finite, print_verdict, read_material, write_examples
+from rlkit.cli.gan_rows import print_verdict, read_material, write_examples
 from rlkit.cli.mistakes import blaming_user
 from rlkit.cli.options import parse
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE, SplitConfig
 from rlkit.observations import PlayConfig
+from rlkit.plain_json import finite
 
 if TYPE_CHECKING:
     from rlkit.gan.gan import GAN

@@ -23,6 +23,7 @@ from rlkit.dbn.network import feed_forward
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_watch import EpochRecord
+from rlkit.plain_json import finite
 from rlkit.reasons import reason_of
 from rlkit.tensor_file import TensorFormat
 
@@ -187,14 +188,3 @@ def _got_rbm(number: int, layer: Mapping[str, Any], tensors: Mapping[str, Tensor
     base = machine_of(f"{prefix}base.", **zero)
     history = [EpochRecord(**record) for record in layer["history"]]
     return RBM(config).set_learned(machine, base, history)
-
-
-def finite(value: Any) -> Any:
-    """The same JSON data with None for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

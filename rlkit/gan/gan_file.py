@@ -24,6 +24,7 @@ from rlkit.gan.generators import build_generator
 from rlkit.gan.image_to_image import UNet
 from rlkit.gan.monitoring import EpochRecord
 from rlkit.gan.training_data import Scaling
+from rlkit.plain_json import finite
 from rlkit.reasons import reason_of
 from rlkit.tensor_file import TensorFormat
 
@@ -50,7 +51,7 @@ def save(path: str | os.PathLike[str], estimator: GAN | ImageToImage) -> None:
     header: dict[str, Any] = {
         "config": to_json(estimator.config),
         "shape": list(estimator.shape_),
-        "history": [_finite(asdict(record)) for record in estimator.history_],
+        "history": [finite(asdict(record)) for record in estimator.history_],
         "provenance": estimator.provenance,
     }
     if isinstance(estimator, GAN):
@@ -165,15 +166,7 @@ def _classes(classes: Any, shares: Any) -> tuple[np.ndarray, np.ndarray]:
     return kinds, parts
 
 
-def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """The same with None for numbers that are not finite, which JSON does not know."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
-
-
 def _record(data: dict[str, Any]) -> EpochRecord:
-    """What `_finite` wrote, NaN where a number is missing that every epoch has."""
+    """What `finite` wrote, NaN where a number is missing that every epoch has."""
     lost = {name: math.nan for name in _ALWAYS if name in data and data[name] is None}
     return from_json({**data, **lost}, EpochRecord)

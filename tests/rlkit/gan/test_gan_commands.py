@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rlkit.cli.gan_rows import finite
 from rlkit.cli.main import main
 from rlkit.gan import metrics
 from rlkit.gan.gan import GAN
@@ -266,13 +265,6 @@ def test_missing_torchmetrics_shows_before_the_training(
     assert "rlkit[gan]" in error
     assert "epoch" not in error
     assert not (tmp_path / "runs").exists()
-
-
-def test_numbers_that_json_does_not_know_become_none() -> None:
-    assert finite({"a": [1.0, float("nan")], "b": (float("inf"), "x", 3)}) == {
-        "a": [1.0, None],
-        "b": [None, "x", 3],
-    }
 
 
 def test_help_names_every_command(capsys) -> None:
