@@ -70,10 +70,30 @@ def start_torso(algorithm: Algorithm, weights: dict[str, Tensor], source: str) -
                         tensor.copy_(weights[layer])
 
 
-def freeze_torso(algorithm: Algorithm, frozen: bool) -> None:
-    """Keep the torso from learning, or let it learn."""
+def torso_depth(algorithm: Algorithm) -> int:
+    """How many layers with weights the torso has; a norm belongs to the layer below it."""
+    return max(len(_layers(torso)) for torso in _torsos(algorithm))
+
+
+def freeze_torso(algorithm: Algorithm, layers: int) -> None:
+    """Keep the lowest `layers` of the torso from learning, and let the others learn."""
     for torso in _torsos(algorithm):
-        torso.requires_grad_(not frozen)
+        for depth, modules in enumerate(_layers(torso)):
+            for module in modules:
+                module.requires_grad_(depth >= layers)
+
+
+def _layers(torso: nn.Module) -> list[list[nn.Module]]:
+    """A torso's modules with weights by layers, from the lowest up."""
+    layers: list[list[nn.Module]] = []
+    for name, module in torso.named_children():
+        if next(module.parameters(), None) is None:
+            continue
+        if "norm" in name and layers:
+            layers[-1].append(module)
+        else:
+            layers.append([module])
+    return layers
 
 
 def _torsos(algorithm: Algorithm) -> list[nn.Module]:

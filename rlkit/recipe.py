@@ -57,6 +57,9 @@ class Recipe:
     """File of a companion, such as an autoencoder, with whose torso the agent's starts."""
     frozen_torso_steps: int = 0
     """Environment steps in which a pretrained torso stays as it is; -1 is all of them."""
+    thaw_torso_steps: int = 0
+    """Environment steps, after the frozen ones, over which a pretrained torso's layers begin to
+    learn one after another, the topmost first (Howard & Ruder 2018); with 0 all begin at once."""
     augmentation_file: str | None = None
     """File of a companion, such as of `rlkit gan`, that changes the pictures which a DQN or a
     picking agent learns from, before the algorithm's own augmentation."""
@@ -100,8 +103,13 @@ class Recipe:
             raise ValueError(
                 f"frozen_torso_steps must be at least 0, or -1, got {self.frozen_torso_steps}"
             )
-        if self.frozen_torso_steps and self.pretrained_torso is None:
-            raise ValueError("frozen_torso_steps is for a pretrained_torso alone")
+        if self.thaw_torso_steps < 0:
+            raise ValueError(f"thaw_torso_steps must not be negative, got {self.thaw_torso_steps}")
+        for name in ("frozen_torso_steps", "thaw_torso_steps"):
+            if getattr(self, name) and self.pretrained_torso is None:
+                raise ValueError(f"{name} is for a pretrained_torso alone")
+        if self.thaw_torso_steps and self.frozen_torso_steps == -1:
+            raise ValueError("a torso that is frozen for good (-1) has no thaw_torso_steps")
         if not 0 < self.augmentation_share <= 1:
             raise ValueError(f"augmentation_share must be in (0, 1], got {self.augmentation_share}")
         if self.augmentation_file and not isinstance(self.algorithm, DQNConfig | PickConfig):

@@ -10,12 +10,15 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
+from rlkit.algorithms import make_algorithm
 from rlkit.autoencoder.autoencoder import Autoencoder, load_autoencoder
 from rlkit.autoencoder.torso import EncoderFeatures
 from rlkit.callbacks.callback import Callback
-from rlkit.pretrained import torso_weights
+from rlkit.callbacks.frozen_torso import frozen_layers
+from rlkit.pretrained import freeze_torso, torso_depth, torso_weights
 from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.recipes import find_recipe, with_algorithm
+from rlkit.seeds import Seeds
 from rlkit.training import RecipeError, Training, resume, train
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import QPolicy
@@ -129,8 +132,58 @@ def test_a_torso_learns_at_once_or_never(
     assert torch.equal(before, after) != moves
 
 
-def test_resuming_goes_on_alike(encoder: Path, tmp_path: Path) -> None:
-    wanted = recipe(encoder, frozen_torso_steps=1_500)
+def test_layers_thaw_from_the_top_down(encoder: Path, tmp_path: Path) -> None:
+    watch = Watch((1_400, 2_400, 3_000))
+    wanted = recipe(encoder, frozen_torso_steps=1_500, thaw_torso_steps=1_000)
+    train(wanted, runs=str(tmp_path), callbacks=[watch])
+
+    def moved(layer: str, start: int, end: int) -> bool:
+        before, after = (watch.torsos[at][f"{layer}.weight"] for at in (start, end))
+        return not torch.equal(before, after)
+
+    assert not moved("dense2", 0, 1_400)
+    assert moved("dense2", 1_400, 2_400)
+    assert not moved("dense1", 0, 2_400)
+    assert moved("dense1", 2_400, 3_000)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "thaw", "steps", "layers"),
+    [
+        (-1, 0, 10**9, 3),
+        (100, 0, 99, 3),
+        (100, 0, 100, 0),
+        (100, 50, 99, 3),
+        (100, 50, 100, 2),
+        (100, 50, 124, 2),
+        (100, 50, 125, 1),
+        (100, 50, 149, 1),
+        (100, 50, 150, 0),
+        (0, 50, 0, 2),
+        (0, 0, 0, 0),
+    ],
+)
+def test_thawing_is_spread_over_its_steps(
+    encoder: Path, frozen: int, thaw: int, steps: int, layers: int
+) -> None:
+    wanted = recipe(encoder, frozen_torso_steps=frozen, thaw_torso_steps=thaw)
+    assert frozen_layers(wanted, steps, 3) == layers
+
+
+def test_a_norm_thaws_with_the_layer_below_it() -> None:
+    frames = gym.spaces.Box(0, 255, (4, 42, 42), np.uint8)
+    config = find_recipe("boxing-pqn").algorithm
+    algorithm = make_algorithm(config, frames, gym.spaces.Discrete(18), 2, Seeds.spawn(1))
+    freeze_torso(algorithm, 2)
+    torso: Any = algorithm.policy.network.torso
+    assert torso_depth(algorithm) == 3
+    learning = {name for name, weight in torso.named_parameters() if weight.requires_grad}
+    assert learning == {"dense.weight", "dense.bias", "dense_norm.weight", "dense_norm.bias"}
+
+
+@pytest.mark.parametrize("thaw", [0, 1_000])
+def test_resuming_goes_on_alike(encoder: Path, tmp_path: Path, thaw: int) -> None:
+    wanted = recipe(encoder, frozen_torso_steps=1_500, thaw_torso_steps=thaw)
     whole, resumed = Watch((3_000,)), Watch((3_000,))
     train(wanted, runs=str(tmp_path / "whole"), callbacks=[whole])
     run = train(replace(wanted, steps=1_000), runs=str(tmp_path / "part"))
@@ -151,8 +204,13 @@ def test_another_torso_is_refused_in_one_line(encoder: Path, tmp_path: Path) -> 
         train(recipe(tmp_path / "nowhere"), runs=str(tmp_path))
     with pytest.raises(RecipeError, match="EncoderFeatures"):
         train(with_algorithm(recipe(encoder), "sb3:DQN"), runs=str(tmp_path))
-    with pytest.raises(ValueError, match="pretrained_torso alone"):
-        replace(find_recipe("cartpole"), frozen_torso_steps=5)
+    for field in ("frozen_torso_steps", "thaw_torso_steps"):
+        with pytest.raises(ValueError, match=f"{field} is for a pretrained_torso alone"):
+            replace(find_recipe("cartpole"), **{field: 5})
+    with pytest.raises(ValueError, match="must not be negative, got -5"):
+        recipe(encoder, thaw_torso_steps=-5)
+    with pytest.raises(ValueError, match="frozen for good"):
+        recipe(encoder, frozen_torso_steps=-1, thaw_torso_steps=5)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
