@@ -15,6 +15,7 @@ from rlkit.autoencoder.configuration import AutoencoderConfig
 from rlkit.cli.epoch_bar import EpochBar
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
+from rlkit.cli.sources import recorded_frames
 from rlkit.observations import PlayConfig
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         raise Mistake(f"{len(observations)} observations are too few to hold some out")
     learnt, others = observations[held_out:], observations[:held_out]
     autoencoder = Autoencoder(options.autoencoder)
-    parent = options.runs / name.replace("/", "-")
-    folder = new_folder(parent, "autoencoder", options.autoencoder.seed)
+    folder = new_folder(options.runs / name, "autoencoder", options.autoencoder.seed)
     console.print(f"watch: tensorboard --logdir {options.runs}", highlight=False)
     with blaming_user(ValueError, ArithmeticError), Board(folder, others[:_SHOWN]) as board:
         with EpochBar(console, options.autoencoder.epochs) as bar:
@@ -102,18 +102,10 @@ def _observations(
     options: TrainOptions, console: Console
 ) -> tuple[np.ndarray, dict[str, Any], str]:
     """What to learn from, where it comes from, and what its folder is called."""
-    from rlkit.configuration import to_json
-    from rlkit.environments import Environment, environment_id
-    from rlkit.observations import gather, read_array, single_frames
-    from rlkit.policies import find_environment
+    from rlkit.observations import read_array
 
     if options.source.endswith(".npz"):
         file = Path(options.source)
         return read_array(file, "observations"), {"file": file.name}, file.stem
-    with blaming_user(ValueError):
-        environment = single_frames(find_environment(options.source), options.play.size)
-        console.print(f"recording {options.play.count:,} observations")
-        observations = gather(environment, options.play)
-    described = to_json(environment, Environment)
-    provenance = {"environment": described, "play": asdict(options.play)}
-    return observations, provenance, environment_id(environment)
+    play = recorded_frames(options.source, options.play, console)
+    return play.observations, play.source, play.world

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from rlkit.cli.dbn_rows import StackBar, print_quality, told_warnings
+from rlkit.cli.dbn_rows import StackBar, print_quality
 from rlkit.cli.mistakes import blaming_user
 from rlkit.cli.options import parse
+from rlkit.cli.warning_lines import told_warnings
 from rlkit.dbn.pretrain import PretrainConfig
 from rlkit.plain_json import finite
 from rlkit_agents.networks import ActivationName

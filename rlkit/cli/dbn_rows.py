@@ -3,25 +3,21 @@ write about it."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from rlkit.cli.epoch_bar import EpochBar
-from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.mistakes import Mistake
+from rlkit.cli.sources import DIGITS, read_digits
 
 if TYPE_CHECKING:
     import numpy as np
 
     from rlkit.dbn.rbm import RBM
     from rlkit.dbn.rbm_watch import EpochRecord
-
-DIGITS = "mnist"
-"""Names 5,000 images of handwritten digits (`rlkit.digits`)."""
 
 
 def is_file_or_digits(source: str) -> bool:
@@ -36,10 +32,7 @@ def read_rows(source: str) -> np.ndarray:
     for a file that cannot be used.
     """
     if source == DIGITS:
-        from rlkit.digits import load_digits
-
-        with blaming_user(ImportError, ValueError):
-            return load_digits()[0]
+        return read_digits()[0]
     if not source.endswith(".npz"):
         raise Mistake(f"{source}: name a file of rows (.npz), or {DIGITS} for handwritten digits")
     from rlkit.observations import ObservationsFileError, read_array
@@ -56,18 +49,6 @@ def binarised(observations: np.ndarray) -> np.ndarray:
 
     half = 127.5 if observations.dtype == np.uint8 else 0.5
     return (observations >= half).astype(np.int8)
-
-
-@contextmanager
-def told_warnings(console: Console) -> Iterator[list[str]]:
-    """Show warnings of the work within as lines, and give them, instead of Python's own way."""
-    told: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield told
-    told.extend(str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    for line in told:
-        console.print(f"warning: {line}", style="yellow", highlight=False, soft_wrap=True)
 
 
 class StackBar(EpochBar):

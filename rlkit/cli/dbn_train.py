@@ -13,16 +13,16 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.dbn_rows import (
-    DIGITS,
     StackBar,
     binarised,
     is_file_or_digits,
     print_quality,
     read_rows,
-    told_warnings,
 )
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import is_named, parse
+from rlkit.cli.sources import DIGITS, recorded
+from rlkit.cli.warning_lines import told_warnings
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.observations import PlayConfig
 from rlkit.plain_json import finite
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     order = np.random.default_rng(seed).permutation(len(observations))
     with blaming_user(ValueError):
         given = material(observations[order], visible, options.rbm.held_out_share)
-    folder = new_folder(options.runs / name.replace("/", "-"), "dbn", seed)
+    folder = new_folder(options.runs / name, "dbn", seed)
     console.print(f"watch: tensorboard --logdir {options.runs}", highlight=False)
     epochs = sum(layer.epochs for layer in stack.layers)
     with (
@@ -169,9 +169,7 @@ def _observations(
         source: dict[str, Any] = {"file": Path(options.source).name}
         space = None
     else:
-        from rlkit.configuration import to_json
-        from rlkit.environments import Environment, environment_id
-        from rlkit.observations import gather, single_frames
+        from rlkit.observations import single_frames
         from rlkit.policies import find_environment
 
         with blaming_user(ValueError):
@@ -180,10 +178,8 @@ def _observations(
                 environment = single_frames(environment, options.play.size)
             space = observed_space(environment)
             fitting_units(space)
-            console.print(f"recording {options.play.count:,} observations")
-            observations = gather(environment, options.play)
-        name = environment_id(environment)
-        source = {"environment": to_json(environment, Environment), "play": asdict(options.play)}
+        play = recorded(environment, options.play, console)
+        observations, name, source = play.observations, play.world, play.source
     if options.binarise:
         return binarised(observations), "bernoulli", source, name
     if space is not None:

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import FlagCreatePairsOff
 
-from rlkit.cli.dbn_rows import DIGITS
 from rlkit.cli.epoch_bar import EpochBar
 from rlkit.cli.gan_rows import read_material
 from rlkit.cli.json_lines import append_line, read_lines
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import check_writable, parse
+from rlkit.cli.sources import DIGITS
 from rlkit.observations import PlayConfig
 from rlkit.plain_json import finite
 

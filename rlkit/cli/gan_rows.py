@@ -4,15 +4,15 @@ how good examples are."""
 from __future__ import annotations
 
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from rlkit.cli.dbn_rows import DIGITS
-from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.mistakes import Mistake
+from rlkit.cli.sources import DIGITS, read_digits, recorded_frames
 from rlkit.observations import PlayConfig
 
 if TYPE_CHECKING:
@@ -59,16 +59,14 @@ def read_material(source: str, play: PlayConfig, console: Console) -> Material:
 
     labels = None
     if source == DIGITS:
-        from rlkit.digits import load_digits
-
-        with blaming_user(ImportError, ValueError):
-            observations, labels = load_digits()
+        observations, labels = read_digits()
         name, came_from = DIGITS, {"file": DIGITS}
     elif source.endswith(".npz"):
         observations, labels = _read(source)
         name, came_from = Path(source).stem, {"file": Path(source).name}
     else:
-        observations, name, came_from = _recorded(source, play, console)
+        recorded = recorded_frames(source, play, console)
+        observations, name, came_from = recorded.observations, recorded.world, recorded.source
     try:
         data = checked_examples(observations).numpy()
         if labels is not None:
@@ -139,24 +137,3 @@ def _read(source: str) -> tuple[np.ndarray, np.ndarray | None]:
     wanted = "images" if "images" in names else "observations"
     labels = read_array(path, "labels") if "labels" in names else None
     return read_array(path, wanted, or_only=True), labels
-
-
-def _recorded(
-    source: str, play: PlayConfig, console: Console
-) -> tuple[np.ndarray, str, dict[str, Any]]:
-    """Observations of a world, frame by frame, the world's name, and how they came about."""
-    from rlkit.configuration import to_json
-    from rlkit.environments import Environment, environment_id
-    from rlkit.observations import gather, single_frames
-    from rlkit.policies import find_environment
-
-    with blaming_user(ValueError):
-        environment = single_frames(find_environment(source), play.size)
-        console.print(f"recording {play.count:,} observations")
-        observations = gather(environment, play)
-    described = to_json(environment, Environment)
-    return (
-        observations,
-        environment_id(environment).replace("/", "-"),
-        {"environment": described, "play": asdict(play)},
-    )

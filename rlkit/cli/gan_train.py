@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from rlkit.cli.dbn_rows import told_warnings
 from rlkit.cli.epoch_bar import EpochBar
 from rlkit.cli.gan_rows import print_verdict, read_material, write_examples
 from rlkit.cli.mistakes import blaming_user
 from rlkit.cli.options import parse
+from rlkit.cli.warning_lines import told_warnings
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE, SplitConfig
