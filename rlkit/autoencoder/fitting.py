@@ -13,12 +13,9 @@ import torch
 from torch import Tensor
 
 from rlkit.autoencoder.network import AutoencoderNetwork
+from rlkit.divergence import DivergenceError
 
 _MAX_GRADIENT_NORM = 10.0
-
-
-class DivergenceError(ArithmeticError):
-    """The loss became NaN or infinite; the network has the best weights from before."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,9 @@ def fit(
     """Train `network` on observations (count, *shape); it ends with the weights that were best.
 
     held_out: (any, *shape). The network's configuration says how. It computes on the device that
-    the network is on. Raises DivergenceError.
+    the network is on.
+    Raises DivergenceError where the loss became NaN or infinite; the network then has the best
+    weights from before.
     """
     config = network.config
     device = network.mean.device

@@ -20,15 +20,9 @@ from rlkit.dbn.machine import GaussianMachine, Machine, base_rates
 from rlkit.dbn.noise import Noise
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rbm_training import Trainer, initial_machine
-from rlkit.dbn.rbm_watch import (
-    WATCHED_ROWS,
-    DivergenceError,
-    DivergenceWarning,
-    EpochRecord,
-    Watch,
-    advice,
-)
+from rlkit.dbn.rbm_watch import WATCHED_ROWS, EpochRecord, Watch, advice
 from rlkit.dbn.rows import Rows, checked_rows, refuse_constant_columns, split_rows
+from rlkit.divergence import DivergenceError, DivergenceWarning
 from rlkit.estimator import ConfiguredEstimator
 
 OnEpoch = Callable[[EpochRecord, "RBM", Sequence["RBM"]], None]

@@ -10,6 +10,7 @@ from torch import Tensor
 from rlkit.dbn.likelihood import LogPartition, base_log_partition, log_likelihood
 from rlkit.dbn.machine import Machine
 from rlkit.dbn.rbm_config import RBMConfig
+from rlkit.divergence import DivergenceError
 
 WATCHED_ROWS = 256
 """Of training and of held-out data, on which each epoch is judged; more would cost time."""
@@ -19,14 +20,6 @@ WORST_RECONSTRUCTION = 1.5
 
 SCATTER_DEVIATIONS = 5.0
 """Standard errors of the gap in free energy of Gaussian units that chance is granted."""
-
-
-class DivergenceWarning(UserWarning):
-    """A training diverged; earlier weights were kept."""
-
-
-class DivergenceError(ArithmeticError):
-    """A training diverged before there were weights to keep."""
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit.divergence import DivergenceError, DivergenceWarning
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.gan import GAN
 from rlkit.gan.judging import JUDGE, Judge, SplitConfig, parted
-from rlkit.gan.monitoring import DivergenceError, DivergenceWarning, EpochRecord
+from rlkit.gan.monitoring import EpochRecord
 from rlkit.run_folder import machine
 from rlkit.statistics import mean_interval
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rlkit.divergence import DivergenceError
 from rlkit.gan.alternation import DiscriminatorStep
 from rlkit.gan.configuration import AdversarialConfig
 
@@ -28,14 +29,6 @@ HEALTHY = 0.5
 
 SATURATED = 0.99
 """Accuracy on real and on generated examples alike from which a discriminator is saturated."""
-
-
-class DivergenceWarning(UserWarning):
-    """Training diverged or collapsed; an earlier generator was kept."""
-
-
-class DivergenceError(ArithmeticError):
-    """Training diverged or collapsed before there was a generator to keep."""
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlkit.divergence import DivergenceWarning
 from rlkit.gan.alternation import Alternation
-from rlkit.gan.monitoring import (
-    WATCHED,
-    DivergenceWarning,
-    EpochRecord,
-    Monitor,
-    Tally,
-    advice,
-)
+from rlkit.gan.monitoring import WATCHED, EpochRecord, Monitor, Tally, advice
 from rlkit.gan.training_data import Examples
 from rlkit_agents.averaging import WeightAverage
 

@@ -20,8 +20,9 @@ from rlkit.autoencoder.autoencoder import (
 )
 from rlkit.autoencoder.bodies import make_decoder, make_encoder
 from rlkit.autoencoder.configuration import AutoencoderConfig
-from rlkit.autoencoder.fitting import DivergenceError, Epoch
+from rlkit.autoencoder.fitting import Epoch
 from rlkit.autoencoder.network import AutoencoderNetwork
+from rlkit.divergence import DivergenceError
 from rlkit.estimator import NotFittedError
 from rlkit_agents.networks import NetworkConfig
 

@@ -11,7 +11,7 @@ import torch
 from rlkit.dbn.machine import GaussianMachine
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
-from rlkit.dbn.rbm_watch import DivergenceError, DivergenceWarning
+from rlkit.divergence import DivergenceError, DivergenceWarning
 from rlkit.estimator import NotFittedError
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rlkit.cli.main import main
+from rlkit.divergence import DivergenceError, DivergenceWarning
 from rlkit.gan import loss_comparison, metrics
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
@@ -22,7 +23,6 @@ from rlkit.gan.loss_comparison import (
     compare,
     summarise,
 )
-from rlkit.gan.monitoring import DivergenceError, DivergenceWarning
 
 TINY = LossComparisonConfig(
     GANConfig(epochs=1, latents=3, channels=2, batch_size=10, average_decay=0.1),

@@ -11,17 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rlkit.divergence import DivergenceError, DivergenceWarning
 from rlkit.gan.alternation import Alternation, DiscriminatorStep
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.gan import GAN
-from rlkit.gan.monitoring import (
-    DivergenceError,
-    DivergenceWarning,
-    EpochRecord,
-    Monitor,
-    Tally,
-    deviations,
-)
+from rlkit.gan.monitoring import EpochRecord, Monitor, Tally, deviations
 from rlkit.gan.training import train, watched_rows
 from rlkit.gan.training_data import Examples, Scaling
 
