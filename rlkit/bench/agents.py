@@ -21,6 +21,7 @@ from rlkit.configuration import to_json
 from rlkit.recipe import Recipe
 from rlkit.recipes import RECIPES, with_algorithm
 from rlkit.run_folder import provenance
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit_agents.networks import NetworkConfig
 from rlkit_envs.atari import AtariProtocol
 
@@ -33,8 +34,9 @@ _SMALL_WITH_MEMORY = replace(_SMALL, memory="lstm")
 def measured_recipes() -> dict[str, Recipe]:
     """What of ours is measured, by a short name.
 
-    The recipes for Boxing; `ppo`, which is set as Stable-Baselines3's; and the network `small` on
-    84x84 frames, once on stacks of four and once with memory on single ones, otherwise alike.
+    The recipes for Boxing; `ppo`, which is set as Stable-Baselines3's; the network `small` on 84x84
+    frames, once on stacks of four and once with memory on single ones, otherwise alike; and, in the
+    world of the recipe `boxing`, `ppo-42` with Stable-Baselines3's own PPO and DQN inside rlkit.
     """
     q, r2d2, ppo, pqn = (
         RECIPES[name]
@@ -57,6 +59,14 @@ def measured_recipes() -> dict[str, Recipe]:
     ):
         algorithm = replace(recipe.algorithm, network=network)
         recipes[name] = replace(recipe, environment=_SINGLE, algorithm=algorithm)
+    recipes["ppo-42"] = with_algorithm(q, "ppo")
+    recipes["sb3-ppo-42"] = with_algorithm(q, "sb3:PPO")
+    sb3_dqn = with_algorithm(q, "sb3:DQN")
+    assert isinstance(sb3_dqn.algorithm, StableBaselinesConfig)
+    # It learns at the final share of random actions, as for nine tenths of a whole training.
+    late = {"learning_starts": 1_000, "exploration_initial_eps": 0.01}
+    config = replace(sb3_dqn.algorithm, settings={**sb3_dqn.algorithm.settings, **late})
+    recipes["sb3-dqn-42"] = replace(sb3_dqn, algorithm=config)
     return recipes
 
 

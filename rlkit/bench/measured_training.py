@@ -17,7 +17,7 @@ import torch
 from rlkit.callbacks.callback import Callback
 from rlkit.recipe import Recipe
 from rlkit.run_folder import Run
-from rlkit.training import Training
+from rlkit.training import Training, training_class
 from rlkit_agents.step import Step
 
 _ENDLESS_STEPS = 10**15
@@ -87,7 +87,8 @@ class MeasuredTraining(Callback):
 
     def _run(self) -> None:
         try:
-            training = Training(self._recipe, Run.create(self._recipe, self._folder), [self])
+            run = Run.create(self._recipe, self._folder)
+            training = training_class(self._recipe)(self._recipe, run, [self])
             self.device = str(training.algorithm.device)
             training.learn()
         except BaseException as error:  # goes on to the waiting thread

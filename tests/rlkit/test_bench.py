@@ -17,7 +17,9 @@ from rlkit.bench import agents, boxing, peers, storage
 from rlkit.bench.measured_training import MeasuredTraining
 from rlkit.environments import Environment, for_evaluation, make_envs
 from rlkit.evaluation import evaluate
+from rlkit.recipe import Recipe
 from rlkit.recipes import RECIPES, find_recipe
+from rlkit.sb3.config import StableBaselinesConfig
 from rlkit_agents.dqn import DQN
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.ppo_config import PPOConfig
@@ -188,6 +190,19 @@ def test_agents_with_memory_are_measured_like_those_without():
     assert dqn.samples_per_step == r2d2.samples_per_step  # pyright: ignore
 
 
+def test_both_libraries_are_measured_in_the_recipes_world():
+    recipes = agents.measured_recipes()
+    for name in ("ppo-42", "sb3-ppo-42", "sb3-dqn-42"):
+        assert recipes[name].environment == recipes["boxing"].environment
+    ours, theirs = recipes["ppo-42"], recipes["sb3-ppo-42"]
+    assert ours.algorithm == recipes["ppo"].algorithm
+    assert ours.num_envs == theirs.num_envs
+    config = theirs.algorithm
+    assert isinstance(config, StableBaselinesConfig)
+    assert config.settings["n_steps"] == ours.algorithm.rollout_length  # pyright: ignore
+    assert config.settings["batch_size"] == ours.algorithm.minibatch_size  # pyright: ignore
+
+
 def test_our_ppo_is_set_as_stable_baselines3s():
     recipe = agents.measured_recipes()["ppo"]
     config, theirs = recipe.algorithm, ZOO_PPO
@@ -228,8 +243,17 @@ def test_agents_reports_rates_and_ratios():
     assert all(name in printed(agents.print_table, result) for name in rate)
 
 
-def test_a_training_stands_still_between_its_windows(tmp_path: Path):
-    with MeasuredTraining(RECIPE, tmp_path, 60) as training:
+SB3_RECIPE = replace(
+    RECIPE,
+    algorithm=StableBaselinesConfig(
+        "sb3:PPO", learning_rate=1e-3, settings={"n_steps": 8, "batch_size": 16, "n_epochs": 1}
+    ),
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, SB3_RECIPE], ids=["ours", "sb3"])
+def test_a_training_stands_still_between_its_windows(tmp_path: Path, recipe: Recipe):
+    with MeasuredTraining(recipe, tmp_path, 60) as training:
         training.warm_up()
         before = training.steps
         assert training.window(0.05) > 0
