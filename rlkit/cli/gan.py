@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rlkit.cli.command_group import run_command
 
 _COMMANDS = {
+    "pairs": "write pictures and the same pictures changed, to learn the change from",
     "train": "learn to make examples like those of a file, or like recorded play",
     "sample": "make examples, as numbers and as pictures",
     "evaluate": "judge a generator beside real examples, and say whether they may be used",
