@@ -73,7 +73,7 @@ def draw_sheet(
     draw = ImageDraw.Draw(image)
     left = _MARGIN + _PHOTOGRAPH[0] + _GAP
     top = _MARGIN + _CAPTION
-    draw.text((left, _MARGIN + 12), "height map, as the policy sees it", DIM, SMALL, "ls")
+    draw.text((left, _MARGIN + 12), "height map, as the sensor sees it", DIM, SMALL, "ls")
     size = (_MAP, _MAP)
     shown = map_picture(heights_mm / tallest_mm, HEIGHT_COLOURS, size, marked)
     image.paste(Image.fromarray(shown), (left, top))
