@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from rlkit.estimator import ConfiguredEstimator
+from rlkit.estimator import ConfigT, ConfiguredEstimator
 from rlkit.gan.alternation import Alternation
 from rlkit.gan.configuration import GANConfig, ImageToImageConfig
 from rlkit.gan.diff_augment import augmented
@@ -40,7 +40,39 @@ Examined = ArrayLike | Tensor
 """An array, a tensor, nested lists."""
 
 
-class GAN(ConfiguredEstimator[GANConfig]):
+class _Adversarial(ConfiguredEstimator[ConfigT]):
+    """What both estimators have: an averaged generator, its history, and where it comes from."""
+
+    generator_: nn.Module
+    history_: list[EpochRecord]
+    shape_: tuple[int, ...]
+
+    def __init__(self, config: ConfigT | None = None, **changes: Any) -> None:
+        """config: None stands for the defaults. changes: fields of it by name.
+
+        Raises ValueError for a field that is not there or a number out of range.
+        """
+        super().__init__(config, **changes)
+        self.provenance: dict[str, Any] = {}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "generator_" in self.__dict__
+
+    def _follower(
+        self, on_epoch: Sequence[Callable[[EpochRecord, Self], None]]
+    ) -> Callable[[EpochRecord, nn.Module], None]:
+        """Takes over the averaged generator after each epoch, and shows it to `on_epoch`."""
+
+        def follow(record: EpochRecord, average: nn.Module) -> None:
+            self.generator_ = average
+            self.history_ = [*self.history_, record]
+            for watch in on_epoch:
+                watch(record, self)
+
+        return follow
+
+
+class GAN(_Adversarial[GANConfig]):
     """Learns to make examples like those it is fitted to: pictures or rows, of a label if asked.
 
     Parameters are the fields of `GANConfig`. After `fit`:
@@ -56,20 +88,9 @@ class GAN(ConfiguredEstimator[GANConfig]):
 
     config_class = GANConfig
 
-    generator_: nn.Module
-    history_: list[EpochRecord]
-    shape_: tuple[int, ...]
     classes_: NDArray[np.int64] | None
     class_shares_: NDArray[np.float64] | None
     scaling_: Scaling
-
-    def __init__(self, config: GANConfig | None = None, **changes: Any) -> None:
-        """config: None stands for the defaults. changes: fields of it by name.
-
-        Raises ValueError for a field that is not there or a number out of range.
-        """
-        super().__init__(config, **changes)
-        self.provenance: dict[str, Any] = {}
 
     def fit(
         self,
@@ -118,15 +139,8 @@ class GAN(ConfiguredEstimator[GANConfig]):
             precision=_precision(config.precision, shape),
             change=change if config.augmentations and len(shape) == 3 else None,
         )
-
-        def tell(record: EpochRecord, average: nn.Module) -> None:
-            fitted.generator_ = average
-            fitted.history_ = [*fitted.history_, record]
-            for watch in on_epoch:
-                watch(record, fitted)
-
         examples = Examples(data, places, fitted.scaling_, device)
-        average, history = train(alternation, examples, tell)
+        average, history = train(alternation, examples, fitted._follower(on_epoch))
         return self.set_learned(average, shape, fitted.scaling_, classes, shares, history)
 
     def set_learned(
@@ -203,9 +217,6 @@ class GAN(ConfiguredEstimator[GANConfig]):
             raise ValueError(f"count must be at least 0, got {count}")
         return stream.standard_normal((count, self.config.latents), np.float32)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return "generator_" in self.__dict__
-
     def _places(
         self, count: int, labels: Examined | None, seed: int | None
     ) -> NDArray[np.int64] | None:
@@ -242,7 +253,7 @@ class GAN(ConfiguredEstimator[GANConfig]):
         return np.concatenate(made) if made else np.empty((0, *self.shape_), dtype)
 
 
-class ImageToImage(ConfiguredEstimator[ImageToImageConfig]):
+class ImageToImage(_Adversarial[ImageToImageConfig]):
     """Learns to turn pictures of one kind into another, from pairs (pix2pix).
 
     Parameters are the fields of `ImageToImageConfig`. After `fit`:
@@ -256,18 +267,7 @@ class ImageToImage(ConfiguredEstimator[ImageToImageConfig]):
 
     config_class = ImageToImageConfig
 
-    generator_: nn.Module
-    history_: list[EpochRecord]
-    shape_: tuple[int, ...]
     outputs_: int
-
-    def __init__(self, config: ImageToImageConfig | None = None, **changes: Any) -> None:
-        """config: None stands for the defaults. changes: fields of it by name.
-
-        Raises ValueError for a field that is not there or a number out of range.
-        """
-        super().__init__(config, **changes)
-        self.provenance: dict[str, Any] = {}
 
     def fit(
         self,
@@ -308,15 +308,8 @@ class ImageToImage(ConfiguredEstimator[ImageToImageConfig]):
             reconstruction=config.reconstruction,
         )
         fitted = ImageToImage(config).set_learned(generator, shape, outputs, [])
-
-        def tell(record: EpochRecord, average: nn.Module) -> None:
-            fitted.generator_ = average
-            fitted.history_ = [*fitted.history_, record]
-            for watch in on_epoch:
-                watch(record, fitted)
-
         examples = Examples(wanted, sources, scaling, device)
-        average, history = train(alternation, examples, tell)
+        average, history = train(alternation, examples, fitted._follower(on_epoch))
         return self.set_learned(average, shape, outputs, history)
 
     def set_learned(
@@ -354,9 +347,6 @@ class ImageToImage(ConfiguredEstimator[ImageToImageConfig]):
                 outputs = generator(noise, scaling.scaled(part.to(device)))
                 made.append(scaling.unscaled(outputs).cpu().numpy())
         return np.concatenate(made)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "generator_" in self.__dict__
 
 
 def _truncated(latents: NDArray[np.float32], truncation: float) -> NDArray[np.float32]:
