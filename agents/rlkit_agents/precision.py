@@ -20,13 +20,17 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def is_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """What `precision` means on `device`: "auto" is bfloat16 where `has_fast_bfloat16`."""
+    return precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
+
+
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """A context in which convolutions and dense layers compute in `precision`.
 
-    Weights stay float32. "auto" means bfloat16 where `has_fast_bfloat16`, else float32.
+    Weights stay float32. See `is_bfloat16`.
     """
-    wanted = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
-    if not wanted:
+    if not is_bfloat16(precision, device):
         return nullcontext()
     # Without PyTorch's cache of converted weights: a pass uses each weight once, and threads share
     # the cache, in which a pass without gradient could leave weights that pass no gradient on.

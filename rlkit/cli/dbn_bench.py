@@ -83,10 +83,12 @@ def _speed(options: BenchOptions) -> tuple[dict[str, Any], Table]:
     append_line(options.output, result)
     threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
     table = _table(f"one epoch of 5,000 x 784, 500 hidden units, {threads}", "batch")
-    _columns(table, "rlkit, s", "scikit-learn, s", "times faster")
+    _columns(table, "rlkit, s", "in bfloat16, s", "scikit-learn, s", "times faster", "in bfloat16")
     for row in result["rows"]:
-        seconds = (f"{row[f'{name}_seconds']:.2f}" for name in ("rlkit", "sklearn"))
-        table.add_row(f"{row['batch_size']}", *seconds, f"{row['times_faster']:.2f}")
+        names = ("rlkit", "rlkit_bfloat16", "sklearn")
+        seconds = (f"{row[f'{name}_seconds']:.2f}" for name in names)
+        ratios = (f"{row[f'{name}times_faster']:.2f}" for name in ("", "bfloat16_"))
+        table.add_row(f"{row['batch_size']}", *seconds, *ratios)
     reached = (f"{name} {result['equal_time'][name]['nats']:.1f}" for name in ("rlkit", "sklearn"))
     table.caption = f"held-out nats in equal time: {', '.join(reached)}"
     return result, table

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+import torch
 
 from rlkit.dbn.machine import VisibleUnits
+from rlkit_agents.precision import Precision, is_bfloat16
 
 NegativeChains = Literal["data", "noise", "persistent", "tempered"]
 
@@ -68,6 +71,10 @@ class RBMConfig:
     held_out_share: float = 0.1
     """Share of rows that `fit` keeps from training, in [0, 1), to watch the gap in free energy and
     to notice divergence. 0 trains on all and notices only numbers that are not finite."""
+    precision: Precision = "float32"
+    """Of the matrix products of training; weights stay float32. "bfloat16" is for Bernoulli visible
+    units, of which it rounds no zero and no one; "auto" takes it for them where the processor is
+    fast at it."""
     seed: int = 0
     """Non-negative; the same seed gives the same weights on the same machine."""
 
@@ -78,6 +85,13 @@ class RBMConfig:
             _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         if self.visible not in ("bernoulli", "gaussian"):
             raise ValueError(f'visible must be "bernoulli" or "gaussian", got {self.visible!r}')
+        if self.precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise ValueError(f"precision must be one of {known}, got {self.precision!r}")
+        if self.precision == "bfloat16" and self.visible == "gaussian":
+            raise ValueError(
+                "precision bfloat16 is for Bernoulli visible units: it keeps 3 digits of real values"
+            )
         if self.negative_chains not in ("data", "noise", "persistent", "tempered"):
             raise ValueError(
                 'negative_chains must be "data", "noise", "persistent" or "tempered", got'
@@ -116,6 +130,11 @@ class RBMConfig:
         """
         advice = {"negative_chains": "tempered", "chains": 20, "learning_rate": 0.01}
         return cls(**{"visible": "gaussian", **advice, **changes})
+
+    @property
+    def multiplies_bfloat16(self) -> bool:
+        """Whether training multiplies in bfloat16 on this machine."""
+        return self.visible == "bernoulli" and is_bfloat16(self.precision, torch.device("cpu"))
 
     @property
     def clipped_norm(self) -> float | None:

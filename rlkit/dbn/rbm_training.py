@@ -56,6 +56,9 @@ class Trainer:
         self._samples = torch.empty(self.chains, hidden)
         self._chances = torch.empty(self.chains, visible)
         self._factors = torch.empty(rows)
+        self._rounded: Tensor | None = None  # the weights in bfloat16, as an update begins
+        if config.multiplies_bfloat16:
+            self._rounded = torch.empty_like(machine.weights, dtype=torch.bfloat16)
         self._activity: Tensor | None = None
         self._tempered: TemperedChains | None = None
         if config.negative_chains == "persistent":
@@ -80,6 +83,8 @@ class Trainer:
         seen, hidden = self._seen[: chains + count], self._hidden[: chains + count]
         self._write_seen(seen[chains:], batch)
         machine, config = self.machine, self.config
+        if self._rounded is not None:
+            self._rounded.copy_(machine.weights)
         if config.negative_chains in ("persistent", "tempered"):
             self._negative_visible(seen[:chains])
             self._hidden_means(seen, hidden)
@@ -107,12 +112,12 @@ class Trainer:
             hidden[chains:].sub_(self._sparsity_gradient(hidden[chains:]))
         rate = learning_rate / count
         if not self._velocities:
-            machine.weights.addmm_(hidden.T, seen, beta=decay, alpha=rate)
+            self._add_product(machine.weights, hidden, seen, beta=decay, alpha=rate)
             machine.hidden_bias.add_(hidden.sum(dim=0), alpha=rate)
             machine.visible_bias.addmv_(seen.T, factors, alpha=rate)
             return
         velocities = self._velocities
-        velocities["weights"].addmm_(hidden.T, seen, beta=momentum, alpha=rate)
+        self._add_product(velocities["weights"], hidden, seen, beta=momentum, alpha=rate)
         velocities["hidden_bias"].mul_(momentum).add_(hidden.sum(dim=0), alpha=rate)
         velocities["visible_bias"].addmv_(seen.T, factors, beta=momentum, alpha=rate)
         self._move(decay)
@@ -132,7 +137,7 @@ class Trainer:
         assert limit is not None
         count = len(seen) - chains
         gradients = {
-            "weights": hidden.T @ seen / count,
+            "weights": self._product(hidden.T, seen) / count,
             "hidden_bias": hidden.sum(dim=0) / count,
             "visible_bias": seen.T @ factors / count,
         }
@@ -170,7 +175,10 @@ class Trainer:
 
     def _hidden_means(self, seen: Tensor, out: Tensor) -> Tensor:
         machine = self.machine
-        torch.addmm(machine.hidden_bias, seen, machine.weights.T, out=out)
+        if self._rounded is None:
+            torch.addmm(machine.hidden_bias, seen, machine.weights.T, out=out)
+        else:
+            torch.add(seen.bfloat16() @ self._rounded.T, machine.hidden_bias, out=out)
         return out.sigmoid_()
 
     def _negative_visible(self, out: Tensor) -> None:
@@ -182,7 +190,10 @@ class Trainer:
         samples = self._samples[: len(out)]
         means = self._chances[: len(out)]
         for step in range(self.config.gibbs_steps):
-            torch.addmm(machine.visible_bias, samples, machine.weights, out=means)
+            if self._rounded is None:
+                torch.addmm(machine.visible_bias, samples, machine.weights, out=means)
+            else:
+                torch.add(samples.bfloat16() @ self._rounded, machine.visible_bias, out=means)
             if isinstance(machine, BernoulliMachine):
                 noise.bernoulli_into(out, means.sigmoid_())
             else:
@@ -192,6 +203,23 @@ class Trainer:
             if step + 1 < self.config.gibbs_steps:
                 chances = self._hidden_means(out, self._hidden[: len(out)])
                 noise.bernoulli_into(samples, chances)
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+        """left @ right, in float32."""
+        if self._rounded is None:
+            return left @ right
+        return (left.bfloat16() @ right.bfloat16()).float()
+
+    def _add_product(
+        self, sums: Tensor, hidden: Tensor, seen: Tensor, *, beta: float, alpha: float
+    ) -> None:
+        """beta * sums + alpha * hidden.T @ seen, in place."""
+        if self._rounded is None:
+            sums.addmm_(hidden.T, seen, beta=beta, alpha=alpha)
+            return
+        if beta != 1.0:
+            sums.mul_(beta)
+        sums.add_(hidden.bfloat16().T @ seen.bfloat16(), alpha=alpha)
 
     def _from_noise(self, chains: int) -> Tensor:
         """Hidden states given v from noise (Liao et al. 2022, their modified CD)."""

@@ -16,7 +16,9 @@ def test_speed_is_told_for_each_batch_size():
     for row in told["rows"]:
         assert row["rlkit_seconds"] > 0.0
         assert row["sklearn_seconds"] > 0.0
+        assert row["rlkit_bfloat16_seconds"] > 0.0
         assert row["times_faster"] > 0.0
+        assert row["bfloat16_times_faster"] > 0.0
     assert torch.get_num_threads() == before
 
 

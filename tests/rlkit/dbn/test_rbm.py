@@ -206,6 +206,11 @@ def test_parameters_are_named_and_refused_where_unknown():
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         rbm.set_params(batch_size=0)
     assert rbm.config.batch_size == 100
+    with pytest.raises(ValueError, match="one of auto, float32, bfloat16, got 'half'"):
+        rbm.set_params(precision="half")
+    with pytest.raises(ValueError, match="bfloat16 is for Bernoulli"):
+        rbm.set_params(precision="bfloat16", visible="gaussian")
+    assert not rbm.set_params(precision="auto", visible="gaussian").config.multiplies_bfloat16
 
 
 def counted_coins() -> np.ndarray:

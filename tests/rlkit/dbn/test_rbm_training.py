@@ -68,7 +68,8 @@ def test_many_chains_approach_the_exact_gradient(kind: str, chains: str):
         torch.testing.assert_close(step, expected[name], atol=0.035, rtol=0.0, msg=name)
 
 
-def test_the_positive_phase_is_exact_and_the_fused_step_is_the_clipped_one():
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("bfloat16", 3e-4)])
+def test_the_positive_phase_is_exact_and_the_fused_step_is_the_clipped_one(precision, tolerance):
     """Both ways to update draw the same samples, so that they must agree to the last digits."""
     machine = machine_of("bernoulli")
     steps = []
@@ -80,21 +81,50 @@ def test_the_positive_phase_is_exact_and_the_fused_step_is_the_clipped_one():
             momentum=momentum,
             weight_decay=0.01,
             sparsity_target=0.2,
+            precision=precision,
         )
         trainer = Trainer(machine.copy(), machine.base(), config, Noise(0))
         trainer.step(ROWS, 0.1, 0.0)
         steps.append(moved(trainer, machine))
     for other in steps[1:]:
         for name, step in steps[0].items():
-            torch.testing.assert_close(step, other[name], atol=1e-6, rtol=1e-4, msg=name)
+            torch.testing.assert_close(step, other[name], atol=tolerance, rtol=1e-4, msg=name)
 
 
-def test_one_step_of_contrastive_divergence_by_hand():
+def test_bfloat16_changes_a_step_by_its_rounding_alone():
+    noise = Noise(0)
+    rows = (torch.rand(4_000, 40, generator=torch.manual_seed(0)) < 0.3).float()
+    base = base_rates(rows, "bernoulli", 30)
+    machine = initial_machine(base, noise)
+    machine.weights.mul_(30.0)
+    for chains, momentum in (("data", 0.0), ("persistent", 0.5)):
+        steps = []
+        for precision in ("float32", "bfloat16"):
+            config = replace(
+                CONFIG,
+                hidden_units=30,
+                batch_size=4_000,
+                negative_chains=chains,
+                momentum=momentum,
+                gibbs_steps=3,
+                precision=precision,
+            )
+            trainer = Trainer(machine.copy(), base, config, Noise(1))
+            trainer.step(rows, 1.0, momentum)
+            assert trainer.machine.weights.dtype == torch.float32
+            steps.append(moved(trainer, machine))
+        for name, exact in steps[0].items():
+            assert not torch.equal(exact, steps[1][name])
+            assert float((steps[1][name] - exact).norm()) < 0.03 * float(exact.norm()), name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_one_step_of_contrastive_divergence_by_hand(precision):
     """Weights so large that every sample is certain: v = 1 gives h = 1 gives v = 0 in column 1."""
     machine = BernoulliMachine(
         torch.tensor([[50.0, -50.0]]), torch.tensor([0.0, 0.0]), torch.tensor([0.0])
     )
-    config = replace(CONFIG, hidden_units=1, negative_chains="data")
+    config = replace(CONFIG, hidden_units=1, negative_chains="data", precision=precision)
     trainer = Trainer(machine.copy(), machine.base(), config, Noise(0))
     trainer.step(torch.tensor([[1.0, 0.5]]), 0.1, 0.0)
     # data: v = (1, 0.5), h = sigmoid(25) = 1; sample: h = 1, v = (1, 0), h = sigmoid(50) = 1
