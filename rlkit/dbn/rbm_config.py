@@ -90,7 +90,7 @@ class RBMConfig:
             raise ValueError(f"precision must be one of {known}, got {self.precision!r}")
         if self.precision == "bfloat16" and self.visible == "gaussian":
             raise ValueError(
-                "precision bfloat16 is for Bernoulli visible units: it keeps 3 digits of real values"
+                "precision bfloat16 is for Bernoulli visible units: real values would keep 3 digits"
             )
         if self.negative_chains not in ("data", "noise", "persistent", "tempered"):
             raise ValueError(
