@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from rlkit.autoencoder.fitting import Epoch
 from rlkit.autoencoder.network import AutoencoderNetwork
+from rlkit.picture_sheet import sheet, stretched
 
 if TYPE_CHECKING:
     from rlkit.autoencoder.autoencoder import Autoencoder
@@ -73,7 +73,7 @@ class Board:
         pictures = None
         if len(autoencoder.space.shape) == 3:
             newest = autoencoder.network.scaled(torch.from_numpy(shown))[:, -1:]
-            pictures = _in_range(newest)
+            pictures = torch.from_numpy(stretched(newest.numpy(), alike=True))
         kinds = None if self._kinds is None else list(self._kinds[:_PROJECTED])
         with warnings.catch_warnings():
             # It writes beside the events, and warns where that was done before.
@@ -82,18 +82,14 @@ class Board:
         self._writer.flush()
 
 
-def _sheet(network: AutoencoderNetwork, observations: NDArray[Any]) -> Tensor:
+def _sheet(network: AutoencoderNetwork, observations: NDArray[Any]) -> NDArray[np.float32]:
     """(1, 2 * height, pictures * width) in [0, 1]: newest frames above their reconstructions."""
     shown = torch.from_numpy(observations[:_PICTURES])
     with torch.inference_mode():
         decoded = network.unscaled(network.decode(network.encode(shown)))
-    both = torch.stack((shown.float(), decoded))[:, :, -1]  # (2, pictures, height, width)
-    sheet = both.permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
+    newest = torch.cat((shown.float(), decoded))[:, -1:]
     if network.takes_bytes:
-        return (sheet / 255.0).clamp(0.0, 1.0)[None]
-    return _in_range(sheet[None])
-
-
-def _in_range(pictures: Tensor) -> Tensor:
-    low, high = pictures.min(), pictures.max()
-    return (pictures - low) / (high - low).clamp(min=torch.finfo(pictures.dtype).tiny)
+        in_range = (newest / 255.0).clamp(0.0, 1.0).numpy()
+    else:
+        in_range = stretched(newest.numpy(), alike=True)
+    return sheet(in_range, across=len(shown))

@@ -46,10 +46,11 @@ def run(arguments: Sequence[str]) -> int:
         if value < least:
             raise Mistake(f"--{name} must be at least {least}, got {value}")
     check_writable("--output", options.output, ".npz")
-    from rlkit.dbn.pictures import picture_shape, sheet, stretched, write_png
+    from rlkit.dbn.pictures import picture_shape
     from rlkit.dbn.quality import stack_of
     from rlkit.dbn.rbm_file import load, read_provenance
     from rlkit.observations import write_array
+    from rlkit.picture_sheet import sheet, stretched, write_png
 
     stack = stack_of(load(options.file))
     dreams = stack.sample(
@@ -60,11 +61,11 @@ def run(arguments: Sequence[str]) -> int:
     told = {"file": str(options.output), "shape": list(dreams.shape), "picture": None}
     shape = picture_shape(dreams.shape[1:])
     if shape is not None:
-        pictures = dreams.reshape(-1, *shape)
+        pictures = dreams.reshape(-1, 1, *shape)
         if stack.config.layers[0].visible == "gaussian":
             pictures = stretched(pictures)
         picture = options.output.with_suffix(".png")
-        write_png(picture, sheet(pictures))
+        write_png(picture, sheet(pictures, gap=1))
         told["picture"] = str(picture)
     if options.json:
         print(json.dumps(told))

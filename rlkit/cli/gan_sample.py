@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.gan_rows import write_examples
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import check_writable, parse
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,9 @@ def run(arguments: Sequence[str]) -> int:
     check_writable("--output", output, None if sheet_only else ".npz")
     import numpy as np
 
+    from rlkit.gan.board import shown
     from rlkit.gan.gan_file import load_gan
+    from rlkit.picture_sheet import sheet, write_png
 
     gan = load_gan(options.file)
     if sheet_only and len(gan.shape_) != 3:
@@ -68,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
     picture = None
     if len(gan.shape_) == 3:
         picture = output.with_suffix(".png")
-        _write_sheet(picture, made)
+        write_png(picture, sheet(shown(made)))
     told = {
         "file": None if sheet_only else str(output),
         "shape": list(made.shape),
@@ -81,22 +78,3 @@ def run(arguments: Sequence[str]) -> int:
         beside = "" if sheet_only or picture is None else f", shown in {picture}"
         print(f"{output}: {count} examples{beside}")
     return 0
-
-
-def _write_sheet(path: Path, pictures: np.ndarray) -> None:
-    """Write pictures (count, channels, height, width) on a sheet about as high as wide."""
-    import numpy as np
-    from PIL import Image
-
-    from rlkit.gan.board import sheet, shown
-    from rlkit.whole_files import whole_file
-
-    pictures = shown(pictures)
-    across = math.ceil(math.sqrt(len(pictures)))
-    down = math.ceil(len(pictures) / across)
-    filled = np.zeros((down * across, *pictures.shape[1:]), np.uint8)
-    filled[: len(pictures)] = pictures
-    laid = sheet(filled.reshape(down, across, *pictures.shape[1:]))
-    image = Image.fromarray(laid[0] if len(laid) == 1 else laid.transpose(1, 2, 0))
-    with whole_file(path) as beside:
-        image.save(beside, format="PNG")

@@ -10,10 +10,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from rlkit.dbn.dbn import DBN, DBNConfig
 from rlkit.dbn.machine import GaussianMachine
-from rlkit.dbn.pictures import picture_shape, sheet, stretched
+from rlkit.dbn.pictures import picture_shape
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_watch import WATCHED_ROWS, EpochRecord
 from rlkit.dbn.rows import Rows, checked_rows
+from rlkit.picture_sheet import sheet, stretched
 
 DREAMS = 16
 """On a sheet."""
@@ -93,20 +94,20 @@ class Board:
 
     def _show_pictures(self, stack: DBN, shape: tuple[int, int]) -> None:
         lowest = stack.layers_[0]
-        filters = lowest.components_[:FILTERS].reshape(-1, *shape)
+        filters = lowest.components_[:FILTERS].reshape(-1, 1, *shape)
         shown = self._held_out[:DREAMS]
         both = np.concatenate((shown.numpy(), stack.inverse_transform(stack.transform(shown))))
-        dreams = stack.sample(DREAMS, steps=DREAM_STEPS, seed=0).reshape(-1, *shape)
-        pictures = both.reshape(-1, *shape)
+        dreams = stack.sample(DREAMS, steps=DREAM_STEPS, seed=0).reshape(-1, 1, *shape)
+        pictures = both.reshape(-1, 1, *shape)
         if isinstance(lowest.machine_, GaussianMachine):
             # Both halves by the same scale, so that what differs shows.
-            pictures, dreams = stretched(pictures[None])[0], stretched(dreams)
+            pictures, dreams = stretched(pictures, alike=True), stretched(dreams)
         for name, picture in (
-            ("filters", sheet(stretched(filters, symmetric=True))),
-            ("reconstructions", sheet(pictures, across=len(shown))),
-            ("dreams", sheet(dreams)),
+            ("filters", sheet(stretched(filters, symmetric=True), gap=1)),
+            ("reconstructions", sheet(pictures, across=len(shown), gap=1)),
+            ("dreams", sheet(dreams, gap=1)),
         ):
-            self._writer.add_image(name, picture[None], self._step)
+            self._writer.add_image(name, picture, self._step)
 
 
 def _tensors(rbm: RBM) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from rlkit.gan.gan import GAN, ImageToImage
 from rlkit.gan.monitoring import EpochRecord
+from rlkit.picture_sheet import sheet
 
 _SIDE = 8
 """Pictures in a row and rows of a sheet."""
@@ -89,7 +90,8 @@ class ImageToImageBoard:
         rows = [shown(pictures) for pictures in (self._inputs, made, self._targets)]
         channels = max(row.shape[1] for row in rows)
         rows = [np.broadcast_to(row, (len(row), channels, *row.shape[2:])) for row in rows]
-        self._writer.add_image("outputs", sheet(np.stack(rows)), record.epoch)
+        laid = sheet(np.concatenate(rows), across=len(made))
+        self._writer.add_image("outputs", laid, record.epoch)
         self._writer.flush()
 
 
@@ -121,7 +123,7 @@ def sample_sheet(gan: GAN, seed: int = 0) -> NDArray[np.uint8]:
     rows = _SIDE if gan.classes_ is None else min(10, len(gan.classes_))
     labels = None if gan.classes_ is None else np.repeat(gan.classes_[:rows], _SIDE)
     made = gan.generate(gan.latents(rows * _SIDE, seed), labels)
-    return sheet(shown(made).reshape(rows, _SIDE, -1, *made.shape[2:]))
+    return sheet(shown(made), across=_SIDE)
 
 
 def latent_walk(gan: GAN, seed: int = 0, label: int | None = None) -> NDArray[np.uint8]:
@@ -136,7 +138,7 @@ def latent_walk(gan: GAN, seed: int = 0, label: int | None = None) -> NDArray[np
     begin, end = gan.latents(2 * _SIDE, seed).reshape(2, _SIDE, 1, -1)
     latents = between(begin, end, np.linspace(0.0, 1.0, _SIDE)[:, None])
     made = gan.generate(latents.reshape(_SIDE * _SIDE, -1), label)
-    return sheet(shown(made).reshape(_SIDE, _SIDE, -1, *made.shape[2:]))
+    return sheet(shown(made), across=_SIDE)
 
 
 def label_sweep(gan: GAN, seed: int = 0) -> NDArray[np.uint8]:
@@ -150,7 +152,7 @@ def label_sweep(gan: GAN, seed: int = 0) -> NDArray[np.uint8]:
     classes = len(gan.classes_)
     latents = np.repeat(gan.latents(_SIDE, seed), classes, 0)
     made = gan.generate(latents, np.tile(gan.classes_, _SIDE))
-    return sheet(shown(made).reshape(_SIDE, classes, -1, *made.shape[2:]))
+    return sheet(shown(made), across=classes)
 
 
 def between(
@@ -173,13 +175,6 @@ def shown(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(count, 1 or 3, height, width): pictures of three channels as they are, of others, such as
     stacked frames, the last."""
     return pictures if pictures.shape[1] == 3 else pictures[:, -1:]
-
-
-def sheet(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(rows, columns, channels, height, width) -> (channels, rows * height, columns * width)."""
-    rows, columns, channels, height, width = pictures.shape
-    laid = pictures.transpose(2, 0, 3, 1, 4)
-    return laid.reshape(channels, rows * height, columns * width)
 
 
 def _check_pictures(gan: GAN) -> None:

@@ -1,15 +1,14 @@
-"""What TensorBoard is shown of machines that learn, and how pictures lie on sheets."""
+"""What TensorBoard is shown of machines that learn, and which rows show pictures."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlkit.dbn.board import Board
 from rlkit.dbn.dbn import DBN
-from rlkit.dbn.pictures import picture_shape, sheet, stretched, write_png
+from rlkit.dbn.pictures import picture_shape
 from rlkit.dbn.rbm import RBM
 from rlkit.dbn.rbm_config import RBMConfig
 
@@ -87,22 +86,3 @@ def test_real_pictures_are_shown_by_their_own_scale(tmp_path: Path):
 )
 def test_what_rows_show(shape: tuple[int, ...], expected: tuple[int, int] | None):
     assert picture_shape(shape) == expected
-
-
-def test_pictures_lie_beside_and_below_each_other(tmp_path: Path):
-    pictures = np.arange(1, 4)[:, None, None] * np.ones((3, 1, 2))
-    expected = [[1, 1, 0, 2, 2], [0, 0, 0, 0, 0], [3, 3, 0, 0, 0]]
-    np.testing.assert_array_equal(sheet(pictures), expected)
-    np.testing.assert_array_equal(sheet(pictures, across=3), [[1, 1, 0, 2, 2, 0, 3, 3]])
-    with pytest.raises(ValueError, match="at least one"):
-        sheet(pictures[:0])
-    write_png(tmp_path / "a.png", np.array([[0.0, 0.5, 1.0, 2.0]]))
-    with Image.open(tmp_path / "a.png") as image:
-        assert np.asarray(image).tolist() == [[0, 128, 255, 255]]
-
-
-def test_numbers_are_stretched_to_what_can_be_shown():
-    given = np.array([[[-1.0, 0.0], [1.0, 3.0]], [[5.0, 5.0], [5.0, 5.0]]])
-    np.testing.assert_allclose(stretched(given)[0], [[0.0, 0.25], [0.5, 1.0]])
-    assert np.isfinite(stretched(given)).all()
-    np.testing.assert_allclose(stretched(given, symmetric=True)[0], [[1 / 3, 0.5], [2 / 3, 1.0]])

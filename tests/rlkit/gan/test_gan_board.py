@@ -16,7 +16,6 @@ from rlkit.gan.board import (
     label_sweep,
     latent_walk,
     sample_sheet,
-    sheet,
     shown,
 )
 from rlkit.gan.gan import GAN, ImageToImage
@@ -132,5 +131,3 @@ def test_of_stacked_frames_the_last_is_shown() -> None:
     assert np.array_equal(shown(stacked), stacked[:, 3:])
     assert shown(stacked[:, :3]) is not None
     assert shown(stacked[:, :3]).shape == (2, 3, 3, 3)
-    laid = sheet(np.arange(2 * 2 * 1 * 1 * 2).reshape(2, 2, 1, 1, 2).astype(np.uint8))
-    assert laid.tolist() == [[[0, 1, 2, 3], [4, 5, 6, 7]]]
