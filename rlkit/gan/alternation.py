@@ -73,7 +73,7 @@ class Alternation:
         """generator: maps noise (batch, latents) and the condition to examples. discriminator: maps
         examples and the condition to logits. Both on one device.
 
-        latents: 0 for generators of pictures. precision: in place of the configuration's, which
+        latents: random numbers of an example. precision: in place of the configuration's, which
         may leave it open. reconstruction: weight of the mean absolute error in the generator's
         loss.
         """

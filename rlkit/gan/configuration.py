@@ -155,6 +155,11 @@ class ImageToImageConfig(AdversarialConfig):
     six times."""
     patch_halvings: int = 2
     """How often the discriminator does: 2 judge patches 34 pixels wide, 3 of 70 as in pix2pix."""
+    picture_noise: int = 4
+    """Random numbers for each picture, for what changes all over it, such as light; none in
+    pix2pix. Without either noise, the same picture always gives the same."""
+    pixel_noise: int = 1
+    """Random numbers for each pixel, such as for what a camera adds; none in pix2pix."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,6 +167,8 @@ class ImageToImageConfig(AdversarialConfig):
         require("reconstruction", weight, 0.0 <= weight < math.inf, "finite and not negative")
         for name in ("channels", "most_channels", "patch_halvings"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("picture_noise", "pixel_noise"):
+            require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         halvings = self.halvings
         require("halvings", halvings, halvings is None or halvings >= 1, "at least 1")
 

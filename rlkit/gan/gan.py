@@ -20,7 +20,7 @@ from rlkit.gan.configuration import GANConfig, ImageToImageConfig
 from rlkit.gan.diff_augment import augmented
 from rlkit.gan.discriminators import build_discriminator
 from rlkit.gan.generators import build_generator
-from rlkit.gan.image_to_image import PatchDiscriminator, UNet
+from rlkit.gan.image_to_image import PatchDiscriminator, UNet, noise_size
 from rlkit.gan.monitoring import EpochRecord
 from rlkit.gan.training import train
 from rlkit.gan.training_data import (
@@ -157,6 +157,7 @@ class GAN(_Adversarial[GANConfig]):
         self.shape_, self.scaling_ = shape, scaling
         self.classes_, self.class_shares_ = classes, class_shares
         self.history_ = history
+        self.provenance = {}  # what was said of an earlier fit is no longer so
         self._sampling = np.random.default_rng((self.config.seed, 2))
         return self
 
@@ -303,7 +304,7 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
             generator,
             discriminator,
             config,
-            latents=0,
+            latents=noise_size(config, shape),
             precision=config.precision,
             reconstruction=config.reconstruction,
         )
@@ -323,16 +324,19 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
         self.generator_ = generator.eval()
         self.shape_, self.outputs_ = shape, outputs
         self.history_ = history
+        self.provenance = {}  # what was said of an earlier fit is no longer so
         return self
 
     @torch.no_grad()
-    def transform(self, inputs: Examined) -> NDArray[np.uint8]:
+    def transform(self, inputs: Examined, seed: int = 0) -> NDArray[np.uint8]:
         """Outputs (count, outputs_, height, width) uint8 of inputs, as `fit` takes them.
 
+        seed: of what is random in them.
         Raises NotFittedError, and ValueError for pictures of another shape.
         """
         generator = self._learned("generator_")
         device = next(generator.parameters()).device
+        random = torch.Generator().manual_seed(seed)
         pictures = checked_pictures(inputs, least=0)
         if tuple(pictures.shape[1:]) != self.shape_:
             raise ValueError(
@@ -343,10 +347,15 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
         made = [np.empty((0, self.outputs_, *self.shape_[1:]), np.uint8)]
         for part in pictures.split(_BATCH):
             if len(part):
-                noise = torch.empty(len(part), 0, device=device)
+                noise = torch.randn(len(part), self.noise_size, generator=random).to(device)
                 outputs = generator(noise, scaling.scaled(part.to(device)))
                 made.append(scaling.unscaled(outputs).cpu().numpy())
         return np.concatenate(made)
+
+    @property
+    def noise_size(self) -> int:
+        """Random numbers that a picture is translated with; see `image_to_image.noise_size`."""
+        return noise_size(self.config, self._learned("shape_"))
 
 
 def _truncated(latents: NDArray[np.float32], truncation: float) -> NDArray[np.float32]:

@@ -2,9 +2,11 @@
 
 Isola, Zhu, Zhou & Efros (2017), "Image-to-image translation with conditional adversarial networks":
 a U-Net whose skips carry what need not be made anew, and a discriminator that judges patches.
-Other than there the generator has no dropout, the only noise of theirs, which changed its results
-little (section 3.1): the same picture gives the same result. And the discriminator has no
-normalisation, for penalties are about one example at a time.
+Other than there, noise comes in beside the picture, not by dropout, which changed their results
+little (section 3.1): what a camera adds to a picture at random has to come from somewhere. The
+generator ends with a layer of the picture's own size that is given picture and noise again, so that
+single pixels can change, and all others stay. And the discriminator has no normalisation, for
+penalties are about one example at a time.
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ from rlkit.gan.discriminators import normalise_spectrally
 from rlkit.gan.generators import SLOPE, check_image_size, initialise, start_grid, widths_of
 
 _MOST_HALVINGS = 6
+_LEAST_FINE = 8
+"""Channels of the layer of the picture's own size, at least."""
 
 
 class UNet(nn.Module):
     """Convolutions that halve the picture, and transposed ones that double it again.
 
-    Each doubling is given what the halving of its size made. Pictures of any size: theirs is
-    rounded up, by repeating the last row and column, to one that halves without remainder, and the
-    result is cut back.
+    Each doubling is given what the halving of its size made, and a last layer the picture itself.
+    Pictures of any size: theirs is rounded up, by repeating the last row and column, to one that
+    halves without remainder, and the result is cut back.
     """
 
     def __init__(self, config: ImageToImageConfig, shape: tuple[int, ...], outputs: int) -> None:
@@ -39,32 +43,37 @@ class UNet(nn.Module):
         count = unet_halvings(config, shape)
         grid = start_grid(shape, count)
         self.padded = (grid[0] * 2**count, grid[1] * 2**count)
+        self.picture_noise, self.pixel_noise = config.picture_noise, config.pixel_noise
+        inputs = shape[0] + self.picture_noise + self.pixel_noise
+        fine = max(_LEAST_FINE, config.channels // 2)
         widths = widths_of(config.channels, config.most_channels, count)
         self.halving = nn.ModuleList()
         self.doubling = nn.ModuleList()
         self.halving_norm = nn.ModuleList()
         self.doubling_norm = nn.ModuleList()
         for number, width in enumerate(widths):
-            before = widths[number - 1] if number else shape[0]
+            before = widths[number - 1] if number else inputs
             inner = number == count - 1
             self.halving.append(nn.Conv2d(before, width, 4, 2, 1))
             # Neither the picture's own layer nor the innermost, of few pixels, is normalised.
             plain = number == 0 or inner
             self.halving_norm.append(nn.Identity() if plain else _normalised(width))
-            above = widths[number - 1] if number else outputs
+            above = widths[number - 1] if number else fine
             self.doubling.append(nn.ConvTranspose2d(width * (1 if inner else 2), above, 4, 2, 1))
             self.doubling_norm.append(_normalised(above) if number else nn.Identity())
+        self.fine = nn.Conv2d(fine + inputs, fine, 3, 1, 1)
+        self.last = nn.Conv2d(fine, outputs, 3, 1, 1)
         initialise(self)
 
     def forward(self, noise: Tensor, pictures: Tensor) -> Tensor:
-        """(batch, 0), and (batch, *shape) in [-1, 1] -> (batch, outputs, height, width) in [-1, 1].
-
-        There is no noise; it is an argument as all generators have it.
-        """
+        """(batch, numbers) as `noise_size` says, and (batch, *shape) in [-1, 1] -> (batch, outputs,
+        height, width) in [-1, 1]."""
         height, width = pictures.shape[2:]
+        beside = _planes(noise, self.picture_noise, (height, width))
         margin = (0, self.padded[1] - width, 0, self.padded[0] - height)
-        grid = pad(pictures, margin, mode="replicate")
-        grid = grid.contiguous(memory_format=torch.channels_last)
+        given = pad(torch.cat((pictures, beside), 1), margin, mode="replicate")
+        given = given.contiguous(memory_format=torch.channels_last)
+        grid = given
         skips: list[Tensor] = []
         for number, (halve, norm) in enumerate(zip(self.halving, self.halving_norm, strict=True)):
             grid = norm(halve(leaky_relu(grid, SLOPE) if number else grid))
@@ -74,7 +83,8 @@ class UNet(nn.Module):
             grid = self.doubling_norm[number](self.doubling[number](relu(grid)))
             if skips:
                 grid = torch.cat((grid, skips.pop()), 1)
-        return torch.tanh(grid[:, :, :height, :width])
+        grid = leaky_relu(self.fine(torch.cat((grid, given), 1)), SLOPE)
+        return torch.tanh(self.last(grid)[:, :, :height, :width].float())
 
 
 class PatchDiscriminator(nn.Module):
@@ -129,6 +139,19 @@ def unet_halvings(config: ImageToImageConfig, shape: tuple[int, ...]) -> int:
             f" {most}"
         )
     return config.halvings
+
+
+def noise_size(config: ImageToImageConfig, shape: tuple[int, ...]) -> int:
+    """Random numbers that a picture (channels, height, width) is translated with: those of the
+    picture first, then those of its pixels, plane by plane."""
+    return config.picture_noise + config.pixel_noise * shape[1] * shape[2]
+
+
+def _planes(noise: Tensor, picture_noise: int, size: tuple[int, int]) -> Tensor:
+    """(batch, numbers) -> (batch, planes, height, width), a picture's numbers all over a plane."""
+    whole, pixels = noise[:, :picture_noise], noise[:, picture_noise:]
+    whole = whole[:, :, None, None].expand(-1, -1, *size)
+    return torch.cat((whole, pixels.reshape(len(noise), -1, *size)), 1)
 
 
 def _normalised(channels: int) -> nn.InstanceNorm2d:

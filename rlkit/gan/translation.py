@@ -19,7 +19,7 @@ from rlkit.gan.training_data import Scaling
 
 @dataclass(frozen=True)
 class Translation:
-    """Translates every picture; the same one always gives the same."""
+    """Translates every picture, with random numbers where the estimator takes any."""
 
     estimator: ImageToImage
     """Fitted, to pictures with as many channels as it gives."""
@@ -30,7 +30,8 @@ class Translation:
     ) -> Tensor:
         """As `rlkit_agents.augmentation.Augmentation`: pictures (batch, channels, height, width).
 
-        An estimator of one channel translates each channel alone, such as the frames of a stack.
+        An estimator of one channel translates each channel alone, such as the frames of a stack:
+        what is random for a picture as a whole is alike in all of them, that of pixels is not.
         Numbers in floating point, such as heights in millimetres, are translated as whole ones from
         0 to 255, and keep what that leaves over. Raises ValueError for pictures of another shape.
         """
@@ -43,11 +44,21 @@ class Translation:
         pictures = batch.reshape(-1, *shape)
         whole = pictures.round().clamp(0, 255) if pictures.is_floating_point() else pictures
         generator, scaling = self.estimator.generator_, Scaling()
-        noise = torch.empty(len(pictures), 0, device=batch.device)
+        noise = self._noise(len(batch), len(pictures), random).to(batch.device)
         made = scaling.unscaled(generator(noise, scaling.scaled(whole.to(torch.uint8))))
         if pictures.is_floating_point():
             return (pictures + (made - whole)).to(batch.dtype).view(batch.shape)
         return made.view(batch.shape)
+
+    def _noise(self, rows: int, pictures: int, random: torch.Generator) -> Tensor:
+        """(pictures, numbers) of so many rows of a batch, pictures of one row together."""
+        of_row = self.estimator.config.picture_noise
+        of_pixels = self.estimator.noise_size - of_row
+        device = random.device
+        whole = torch.randn(rows, of_row, generator=random, device=device)
+        pixels = torch.randn(pictures, of_pixels, generator=random, device=device)
+        each = pictures // rows if rows else 1
+        return torch.cat((whole.repeat_interleave(each, 0), pixels), 1)
 
 
 def augmentation(path: str | os.PathLike[str], device: torch.device | str) -> Translation:

@@ -12,9 +12,9 @@ from rlkit.estimator import NotFittedError
 from rlkit.gan.alternation import Alternation
 from rlkit.gan.configuration import ImageToImageConfig
 from rlkit.gan.gan import ImageToImage
-from rlkit.gan.image_to_image import PatchDiscriminator, UNet, unet_halvings
+from rlkit.gan.image_to_image import PatchDiscriminator, UNet, noise_size, unet_halvings
 
-TINY = ImageToImageConfig(channels=2, most_channels=4)
+TINY = ImageToImageConfig(channels=2, most_channels=4, picture_noise=0, pixel_noise=0)
 NONE = torch.empty(2, 0)
 
 
@@ -52,6 +52,7 @@ def test_skips_carry_the_outer_layer_past_the_bottleneck() -> None:
     network = UNet(TINY, (1, 16, 16), 1).requires_grad_(False)
     pictures = torch.rand(2, 1, 16, 16)
     with torch.no_grad():
+        network.fine.weight[:, 8:] = 0.0  # nor does the picture itself go round it
         made = network(NONE, pictures)
         network.halving[-1].weight.zero_()  # pyright: ignore[reportCallIssue]
         cut = network(NONE, pictures)
@@ -84,7 +85,13 @@ def test_the_discriminator_sees_the_input_as_well() -> None:
 @pytest.mark.parametrize("spectral_norm", [False, True])
 def test_the_other_side_stays_bit_identical(spectral_norm: bool) -> None:
     config = ImageToImageConfig(
-        channels=2, spectral_norm=spectral_norm, loss="relativistic", r1=1.0, r2=1.0
+        channels=2,
+        spectral_norm=spectral_norm,
+        loss="relativistic",
+        r1=1.0,
+        r2=1.0,
+        picture_noise=0,
+        pixel_noise=0,
     )
     torch.manual_seed(0)
     shape = (1, 16, 16)
@@ -105,6 +112,29 @@ def test_the_other_side_stays_bit_identical(spectral_norm: bool) -> None:
         assert all(torch.equal(v, before[name]) for name, v in side.state_dict().items())
 
 
+def test_noise_of_a_picture_and_of_its_pixels_reach_the_output() -> None:
+    torch.manual_seed(0)
+    config = ImageToImageConfig(channels=2, most_channels=4, picture_noise=2, pixel_noise=1)
+    network = UNet(config, (1, 16, 12), 1).requires_grad_(False)
+    assert noise_size(config, (1, 16, 12)) == 2 + 16 * 12
+    picture = torch.rand(1, 1, 16, 12)
+    noise = torch.randn(1, 2 + 16 * 12)
+
+    def changed(place: int) -> torch.Tensor:
+        other = noise.clone()
+        other[0, place] += 1.0
+        return (network(other, picture) - network(noise, picture))[0, 0].abs() > 1e-7
+
+    # What stands for the whole picture changes it everywhere.
+    assert changed(0).all()
+    assert changed(1).all()
+    # Without the halved pictures, which norms let depend on everything, two layers of 3 x 3 remain.
+    network.doubling[0].weight.zero_()  # pyright: ignore[reportCallIssue]
+    near = torch.zeros(16, 12, dtype=torch.bool)
+    near[1:6, 2:7] = True
+    assert torch.equal(changed(2 + 3 * 12 + 4), near)
+
+
 def quick(**fields: Any) -> ImageToImage:
     settings = {"channels": 8, "batch_size": 8, "epochs": 12, "generator_learning_rate": 2e-3}
     return ImageToImage(**{**settings, "average_decay": 0.9, **fields})
@@ -122,7 +152,8 @@ def test_a_translation_is_learnt() -> None:
     assert made.shape == (16, 2, 16, 16)
     assert made.dtype == np.uint8
     assert np.abs(made.astype(float) - translated(others)).mean() < 12.0
-    assert np.array_equal(made, model.transform(others))
+    assert np.array_equal(made, model.transform(others, seed=0))
+    assert not np.array_equal(made, model.transform(others, seed=1))
     assert model.history_[-1].spread > 0.8
 
 
