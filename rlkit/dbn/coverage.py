@@ -27,11 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.dbn.rows import flat_rows
+from rlkit.neighbours import blocks, neighbour_distances, squares_by_products
 
 EXPLAINED = 0.95
 """Share of the variance for which principal components are counted."""
-
-_ROWS_AT_ONCE = 512
 
 Floats = NDArray[np.float64]
 
@@ -312,31 +311,18 @@ def _neighbour_radii(reference: Floats, neighbours: int) -> Floats:
         raise ValueError(
             f"{len(reference)} rows of a reference are too few for {neighbours} neighbours of each"
         )
-    parts = []
-    for start in range(0, len(reference), _ROWS_AT_ONCE):
-        squared = _squared_distances(reference[start : start + _ROWS_AT_ONCE], reference)
-        own = np.arange(len(squared))
-        squared[own, start + own] = np.inf
-        parts.append(np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1])
-    return np.concatenate(parts)
+    return neighbour_distances(reference, neighbours, squares_by_products)
 
 
 def _covered(reference: Floats, radii: Floats, collected: Floats) -> NDArray[np.bool_]:
     """Whether a collected row is within each reference row's radius (squared), (rows,)."""
     # Equal distances may differ by rounding, which the size of what is subtracted sets.
     rounding = 1e-12 * float(np.square(reference).sum(axis=1).max())
-    parts = []
-    for start in range(0, len(reference), _ROWS_AT_ONCE):
-        squared = _squared_distances(reference[start : start + _ROWS_AT_ONCE], collected)
-        parts.append(squared.min(axis=1))
+    # By products: observations may have a thousand columns.
+    parts = [
+        squared.min(axis=1) for _, squared in blocks(reference, collected, squares_by_products)
+    ]
     return np.concatenate(parts) <= radii + rounding
-
-
-def _squared_distances(rows: Floats, others: Floats) -> Floats:
-    """(rows, others), float64; exact where all are whole numbers."""
-    products = rows @ others.T
-    lengths = np.square(rows).sum(axis=1)[:, None] + np.square(others).sum(axis=1)
-    return np.maximum(lengths - 2.0 * products, 0.0)
 
 
 def _drawn(who: str, rows: NDArray[Any], most: int, random: np.random.Generator) -> Floats:

@@ -8,16 +8,13 @@ the row's k-th nearest neighbour among its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.gan.distances import check_features
-
-_BLOCK = 512
-"""Rows whose distances to all others are held at once."""
+from rlkit.neighbours import blocks, neighbour_distances
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,8 @@ def manifold_quality(
     in_real_balls = np.zeros(len(fake), np.int64)
     covered = np.zeros(len(real), bool)
     recalled = np.zeros(len(real), bool)
-    for rows, squares in _blocks(real, fake):
+    # By differences: whether rows that recur are in a ball of no width must not hang on rounding.
+    for rows, squares in blocks(real, fake):
         in_balls = squares <= real_radii[rows, None]
         in_real_balls += in_balls.sum(0)
         covered[rows] = in_balls.any(1)
@@ -80,37 +78,3 @@ def expected_coverage(rows: int, neighbours: int = 5) -> float:
     """
     own = np.arange(rows - 1, rows - 1 - neighbours, -1)
     return float(1 - np.prod(own / (own + rows)))
-
-
-def neighbour_distances(rows: NDArray[np.floating], neighbours: int) -> NDArray[np.float64]:
-    """Squared distance (count,) of each row (count, features) to its k-th nearest other row."""
-    distances = np.empty(len(rows))
-    for block, squares in _blocks(rows, rows):
-        squares[np.arange(len(squares)), np.arange(block.start, block.stop)] = np.inf
-        distances[block] = np.partition(squares, neighbours - 1, axis=1)[:, neighbours - 1]
-    return distances
-
-
-def nearest_distances(
-    queries: NDArray[np.floating], rows: NDArray[np.floating], count: int
-) -> NDArray[np.float64]:
-    """Distances (queries, count) to the nearest of the rows, rising; both (any, features)."""
-    nearest = np.empty((len(queries), count))
-    for block, squares in _blocks(queries, rows):
-        nearest[block] = np.sort(np.partition(squares, count - 1, axis=1)[:, :count], axis=1)
-    return np.sqrt(nearest)
-
-
-def _blocks(
-    first: NDArray[np.floating], second: NDArray[np.floating]
-) -> Iterator[tuple[slice, NDArray[np.floating]]]:
-    """Blocks of the first rows with their squared distances (block, second rows).
-
-    Differences are taken first and squared then: products of rows are faster, but leave rounding
-    errors where rows recur, and whether these are in a ball of no width must not hang on them.
-    """
-    from scipy.spatial.distance import cdist
-
-    for start in range(0, len(first), _BLOCK):
-        block = slice(start, min(start + _BLOCK, len(first)))
-        yield block, cdist(first[block], second, "sqeuclidean")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.gan.manifold import nearest_distances
+from rlkit.neighbours import nearest_distances
 
 _COPY_RATIO = 1 / 3
 _MAX_COLUMNS = 512
