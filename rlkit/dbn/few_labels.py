@@ -22,6 +22,7 @@ from rlkit.dbn.finetune_config import FinetuneConfig
 from rlkit.dbn.initialisation_tour import accuracy
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.starts import PRETRAINED, started_network
+from rlkit.label_mixtures import evenly
 from rlkit.run_folder import machine
 from rlkit.statistics import mean_interval
 
@@ -185,7 +186,7 @@ def _split(labels: np.ndarray, test_rows: int, seed: int) -> tuple[np.ndarray, n
     """Numbers of rows to learn from, and of as many to test on, with equal shares of classes."""
     random = np.random.default_rng(np.random.SeedSequence((seed, 0)))
     order = random.permutation(len(labels))
-    test = order[_first_of_each(labels[order], test_rows)]
+    test = order[evenly(labels[order])[:test_rows]]
     return np.setdiff1d(order, test), test
 
 
@@ -193,13 +194,4 @@ def _balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Numbers of `count` rows, with equal shares of classes."""
     random = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     order = random.permutation(len(labels))
-    return order[_first_of_each(labels[order], count)]
-
-
-def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
-    """The places of the first rows of every class, `count` in all, as even as can be."""
-    rank = np.empty(len(labels), int)
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        rank[places] = np.arange(len(places))
-    return np.argsort(rank, kind="stable")[:count]
+    return order[evenly(labels[order])[:count]]

@@ -18,6 +18,7 @@ from rlkit.gan.features import FeatureConfig, FeatureExtractor, learn_features
 from rlkit.gan.gan import GAN
 from rlkit.gan.metrics import measure
 from rlkit.gan.quality_gate import Verdict
+from rlkit.label_mixtures import proportionally
 
 JUDGE = FeatureConfig(epochs=20)
 """How features are learnt unless said otherwise: longer, as from fewer rows, than by default."""
@@ -79,11 +80,7 @@ def parted(count: int, labels: NDArray[np.int64] | None, config: SplitConfig) ->
     """
     order = np.random.default_rng(config.seed).permutation(count)
     if labels is not None:
-        ranks = np.empty(count)
-        for label in np.unique(labels):
-            places = np.flatnonzero(labels[order] == label)
-            ranks[places] = (np.arange(len(places)) + 0.5) / len(places)
-        order = order[np.argsort(ranks, kind="stable")]
+        order = order[proportionally(labels[order])]
     judge = min(round(config.judge_share * count), config.most_judge)
     compared = min(round(config.compared_share * count), config.most_compared)
     of_judge, of_comparison, of_generator = np.split(order, [judge, judge + compared])
