@@ -319,10 +319,9 @@ def _covered(reference: Floats, radii: Floats, collected: Floats) -> NDArray[np.
     # Equal distances may differ by rounding, which the size of what is subtracted sets.
     rounding = 1e-12 * float(np.square(reference).sum(axis=1).max())
     # By products: observations may have a thousand columns.
-    parts = [
-        squared.min(axis=1) for _, squared in blocks(reference, collected, squares_by_products)
-    ]
-    return np.concatenate(parts) <= radii + rounding
+    squares = blocks(reference, collected, squares_by_products)
+    nearest = np.concatenate([squared.min(axis=1) for _, squared in squares])
+    return nearest <= radii + rounding
 
 
 def _drawn(who: str, rows: NDArray[Any], most: int, random: np.random.Generator) -> Floats:

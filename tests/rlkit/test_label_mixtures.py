@@ -30,5 +30,5 @@ def test_any_beginning_is_mixed_as_promised(labels: np.ndarray, data: st.DataObj
         assert taken == size or taken >= max(even) - 1
     shared = [int((labels[proportionally(labels)[:count]] == kind).sum()) for kind in kinds]
     for taken, size in zip(shared, sizes, strict=True):
-        # Each label is off by half of a row at most, of its own or of another with as few.
+        # A label is off by half a row at most, and by what it must take up of the others.
         assert abs(taken - count * size / len(labels)) <= len(kinds) / 2

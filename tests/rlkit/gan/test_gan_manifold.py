@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rlkit import neighbours as neighbours_of_rows
+from rlkit import neighbours
 from rlkit.gan.manifold import ManifoldQuality, expected_coverage, manifold_quality
 
 Rows = NDArray[np.float64]
@@ -57,7 +57,7 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     real, fake = random.normal(size=(50, 4)), random.normal(size=(47, 4))
     whole = manifold_quality(real, fake)
-    monkeypatch.setattr(neighbours_of_rows, "_BLOCK", 7)
+    monkeypatch.setattr(neighbours, "_BLOCK", 7)
     assert manifold_quality(real, fake) == whole
 
 
