@@ -1,0 +1,194 @@
+"""A generator for rare classes of a data set, and whether what it makes of each may be used.
+
+One generator learns all classes, so that rare ones share what they have in common with others. It
+is shown each class equally often: of rare ones, the same rows again and again. Of every class some
+rows are held back to judge by. Where a rare class has too few for that, nobody can vouch for what
+is made of it, and it is not used.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlkit.divergence import DivergenceError, DivergenceWarning
+from rlkit.gan.balanced_classifier import BalancedClassifier
+from rlkit.gan.class_judging import ClassThresholds, ClassVerdict, judge_class
+from rlkit.gan.configuration import GANConfig, require
+from rlkit.gan.features import FeatureConfig
+from rlkit.gan.gan import GAN
+from rlkit.gan.judging import JUDGE, Judge, SplitConfig, parted
+from rlkit.gan.quality_gate import GateError, QualityThresholds, Verdict
+from rlkit.gan.synthetic_share import SyntheticShare
+
+
+@dataclass(frozen=True)
+class RareGenerationConfig:
+    """How rare classes are generated and judged. Raises ValueError for what makes no sense."""
+
+    gan: GANConfig = field(default_factory=GANConfig)
+    """The generator, but for its epochs, which follow from `steps`, and its seed."""
+    steps: int = 2_000
+    """Of the generator, whatever the number of rows."""
+    rows_of_class: int = 500
+    """Of each class in a pass: of larger classes so many are drawn, of smaller ones rows recur."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Which rows are held back, but for its seed."""
+    judge: FeatureConfig = field(default_factory=lambda: JUDGE)
+    """How the judge's features are learnt, but for its seed."""
+    thresholds: QualityThresholds = field(default_factory=QualityThresholds)
+    """Of all classes together."""
+    class_thresholds: ClassThresholds = field(default_factory=ClassThresholds)
+    """Of each rare class."""
+    judged_rows: int = 500
+    """Generated of each rare class to be judged."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rows_of_class", "judged_rows"):
+            require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        require("rows_of_class", self.rows_of_class, self.rows_of_class >= 2, "at least 2")
+
+
+@dataclass(frozen=True)
+class RareGenerator:
+    """A generator with what was found about it."""
+
+    gan: GAN | None
+    """Fitted; None where training came to nothing."""
+    verdict: Verdict | None
+    """On all classes together; None where it was not judged."""
+    classes: Mapping[int, ClassVerdict]
+    """Label -> verdict on a rare class."""
+    refusals: tuple[str, ...]
+    """Why nothing at all was judged, a sentence each."""
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """Labels of the rare classes whose rows may be used."""
+        if self.gan is None or self.verdict is None or not self.verdict.passed:
+            return ()
+        return tuple(label for label, verdict in self.classes.items() if verdict.passed)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What speaks against using rows of all or some rare classes, a sentence each."""
+        together = () if self.verdict is None else self.verdict.reasons
+        alone = [reason for verdict in self.classes.values() for reason in verdict.reasons]
+        return (*self.refusals, *together, *alone)
+
+    def sample(
+        self, labels: tuple[int, ...], count: int, seed: int
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """So many rows (classes * count, *shape) of each of these classes, and their labels.
+
+        Raises GateError where there is no generator.
+        """
+        if self.gan is None:
+            raise GateError(f"there is no generator: {'; '.join(self.refusals)}")
+        wanted = np.repeat(np.array(labels, np.int64), count)
+        return self.gan.sample(len(wanted), wanted, seed), wanted
+
+    def admit_to(self, share: SyntheticShare, count: int, seed: int) -> tuple[int, ...]:
+        """Offer so many rows of each usable class, and tell of which classes.
+
+        Raises GateError, with all reasons, where none is usable.
+        """
+        if not self.usable or self.verdict is None:
+            raise GateError(f"generated rows are not used: {'; '.join(self.reasons)}")
+        rows, labels = self.sample(self.usable, count, seed)
+        share.admit(torch.from_numpy(rows), torch.from_numpy(labels), self.verdict)
+        return self.usable
+
+
+def learn_rare(
+    data: NDArray[Any],
+    labels: NDArray[np.int64],
+    rare: Mapping[int, str],
+    config: RareGenerationConfig | None = None,
+    *,
+    seed: int = 0,
+) -> RareGenerator:
+    """Learn to make rows of rare classes, and judge what comes of it.
+
+    data: pictures (count, channels, height, width) uint8 or rows (count, columns) float32. labels:
+    (count,), from 0. rare: label -> what the class is called. seed: of everything.
+    Where no rare class can be judged, for want of rows, the generator learns from all rows, as none
+    need be held back, and all is refused. Training that collapses keeps the last good generator.
+    Raises ValueError for labels that are not there and data that do not fit, ImportError without
+    torchmetrics.
+    """
+    config = RareGenerationConfig() if config is None else config
+    unknown = [str(label) for label in rare if label not in labels]
+    if unknown or not rare:
+        raise ValueError(f"rare classes are not there: {', '.join(unknown) or 'none are named'}")
+    parts = parted(len(labels), labels, replace(config.split, seed=seed))
+    compared = {label: parts.compared[labels[parts.compared] == label] for label in rare}
+    verdicts = {
+        label: ClassVerdict(name, len(compared[label]), None, config.class_thresholds)
+        for label, name in rare.items()
+    }
+    refusals: tuple[str, ...] = ()
+    if len(parts.compared) < 2 * config.thresholds.min_rows:
+        refusals = (
+            f"only {len(parts.compared)} real rows can be held back to compare with, and fewer than"
+            f" {2 * config.thresholds.min_rows} prove little",
+        )
+    judged = [
+        label
+        for label, places in compared.items()
+        if not refusals and len(places) >= max(4, config.class_thresholds.min_rows)
+    ]
+    # What cannot be judged anyway may as well learn from every row.
+    learnt = parts.learnt if judged else np.arange(len(labels))
+    judge = None
+    if judged:
+        judge = Judge(data, labels, parts, features=replace(config.judge, seed=seed))
+    try:
+        gan = _trained(data[learnt], labels[learnt], config, seed)
+    except DivergenceError as error:
+        return RareGenerator(None, None, verdicts, (*refusals, str(error)))
+    if judge is None:
+        return RareGenerator(gan, None, verdicts, refusals)
+    together = Verdict(judge.verdict(gan, seed=seed).quality, config.thresholds)
+    classifier = BalancedClassifier(class_weight="balanced", seed=seed)
+    classifier.fit(data[parts.judge], labels[parts.judge])
+    for label in judged:
+        quality = judge_class(
+            data[compared[label]],
+            data[np.setdiff1d(parts.compared, compared[label])],
+            gan.sample(config.judged_rows, label, seed),
+            data[learnt[labels[learnt] == label]],
+            label=label,
+            extractor=judge.extractor,
+            classifier=classifier,
+            seed=seed,
+        )
+        verdicts[label] = replace(verdicts[label], quality=quality)
+    return RareGenerator(gan, together, verdicts, refusals)
+
+
+def _trained(
+    data: NDArray[Any], labels: NDArray[np.int64], config: RareGenerationConfig, seed: int
+) -> GAN:
+    """A GAN that was shown each class equally often. Raises DivergenceError where nothing came of
+    it."""
+    random = np.random.default_rng(seed)
+    shown: list[NDArray[np.int64]] = []
+    for label in np.unique(labels):
+        places = random.permutation(np.flatnonzero(labels == label))
+        shown.append(np.resize(places, config.rows_of_class))
+    chosen = np.concatenate(shown)
+    batches = max(1, len(chosen) // config.gan.batch_size)
+    epochs = math.ceil(config.steps * config.gan.discriminator_steps / batches)
+    gan = GAN(replace(config.gan, epochs=epochs, seed=seed))
+    with warnings.catch_warnings():
+        # The last good generator is judged as any other.
+        warnings.simplefilter("ignore", DivergenceWarning)
+        return gan.fit(data[chosen], labels[chosen])
