@@ -5,8 +5,9 @@ a U-Net whose skips carry what need not be made anew, and a discriminator that j
 Other than there, noise comes in beside the picture, not by dropout, which changed their results
 little (section 3.1): what a camera adds to a picture at random has to come from somewhere. The
 generator ends with a layer of the picture's own size that is given picture and noise again, so that
-single pixels can change, and all others stay. And the discriminator has no normalisation, for
-penalties are about one example at a time.
+single pixels can change, and where the output has as many channels as the picture, what it gives is
+the change: all else stays from the start. And the discriminator has no normalisation, for penalties
+are about one example at a time.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class UNet(nn.Module):
         grid = start_grid(shape, count)
         self.padded = (grid[0] * 2**count, grid[1] * 2**count)
         self.picture_noise, self.pixel_noise = config.picture_noise, config.pixel_noise
+        self.adds = outputs == shape[0]
         inputs = shape[0] + self.picture_noise + self.pixel_noise
         fine = max(_LEAST_FINE, config.channels // 2)
         widths = widths_of(config.channels, config.most_channels, count)
@@ -84,7 +86,8 @@ class UNet(nn.Module):
             if skips:
                 grid = torch.cat((grid, skips.pop()), 1)
         grid = leaky_relu(self.fine(torch.cat((grid, given), 1)), SLOPE)
-        return torch.tanh(self.last(grid)[:, :, :height, :width].float())
+        made = self.last(grid)[:, :, :height, :width].float()
+        return (pictures + made).clamp(-1.0, 1.0) if self.adds else torch.tanh(made)
 
 
 class PatchDiscriminator(nn.Module):

@@ -49,7 +49,7 @@ def test_pictures_are_halved_until_few_pixels_are_left(side: int, count: int) ->
 
 def test_skips_carry_the_outer_layer_past_the_bottleneck() -> None:
     torch.manual_seed(0)
-    network = UNet(TINY, (1, 16, 16), 1).requires_grad_(False)
+    network = UNet(TINY, (1, 16, 16), 2).requires_grad_(False)
     pictures = torch.rand(2, 1, 16, 16)
     with torch.no_grad():
         network.fine.weight[:, 8:] = 0.0  # nor does the picture itself go round it
@@ -58,6 +58,13 @@ def test_skips_carry_the_outer_layer_past_the_bottleneck() -> None:
         cut = network(NONE, pictures)
     assert not torch.allclose(made, cut)  # the bottleneck matters
     assert float((cut[0] - cut[1]).abs().max()) > 1e-3  # and what goes round it as well
+
+
+def test_a_picture_stays_where_nothing_was_learnt_yet() -> None:
+    network = UNet(TINY, (1, 16, 16), 1).requires_grad_(False)
+    network.last.weight.zero_()
+    pictures = torch.rand(2, 1, 16, 16) * 2 - 1
+    assert torch.equal(network(NONE, pictures), pictures)
 
 
 @pytest.mark.parametrize(("halvings", "patch"), [(1, 16), (2, 34), (3, 70)])
