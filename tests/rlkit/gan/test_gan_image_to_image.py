@@ -122,7 +122,7 @@ def test_the_other_side_stays_bit_identical(spectral_norm: bool) -> None:
 def test_noise_of_a_picture_and_of_its_pixels_reach_the_output() -> None:
     torch.manual_seed(0)
     config = ImageToImageConfig(channels=2, most_channels=4, picture_noise=2, pixel_noise=1)
-    network = UNet(config, (1, 16, 12), 1).requires_grad_(False)
+    network = UNet(config, (1, 16, 12), 2).requires_grad_(False)
     assert noise_size(config, (1, 16, 12)) == 2 + 16 * 12
     picture = torch.rand(1, 1, 16, 12)
     noise = torch.randn(1, 2 + 16 * 12)
