@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -16,3 +20,10 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_finite(path: str | os.PathLike[str], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what `finite` makes of the data, and give it. Raises OSError where that fails."""
+    plain = finite(dict(data))
+    Path(path).write_text(json.dumps(plain, indent=1) + "\n")
+    return plain

@@ -17,6 +17,7 @@ from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import parse
 from rlkit.cli.sources import recorded_frames
 from rlkit.observations import PlayConfig
+from rlkit.plain_json import write_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,14 +80,16 @@ def run(arguments: Sequence[str]) -> int:
     autoencoder.save(file)
     if options.keep:
         write_array(folder / "observations.npz", "observations", observations)
-    told = {
-        "file": str(file),
-        "config": asdict(options.autoencoder),
-        "provenance": autoencoder.provenance,
-        "epochs": [asdict(epoch) for epoch in autoencoder.epochs],
-        "quality": quality.to_json(),
-    }
-    (folder / "autoencoder.json").write_text(json.dumps(told, indent=1) + "\n")
+    told = write_finite(
+        folder / "autoencoder.json",
+        {
+            "file": str(file),
+            "config": asdict(options.autoencoder),
+            "provenance": autoencoder.provenance,
+            "epochs": [asdict(epoch) for epoch in autoencoder.epochs],
+            "quality": quality.to_json(),
+        },
+    )
     if options.json:
         print(json.dumps(told))
         return 0

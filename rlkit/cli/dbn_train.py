@@ -25,7 +25,7 @@ from rlkit.cli.sources import DIGITS, recorded
 from rlkit.cli.warning_lines import told_warnings
 from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.observations import PlayConfig
-from rlkit.plain_json import finite
+from rlkit.plain_json import write_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,8 @@ def run(arguments: Sequence[str]) -> int:
     file = folder / "machine.safetensors"
     saved = dbn if options.layers else dbn.layers_[0]
     rbm_file.save(file, saved, provenance=came_about)
-    told_all = finite(
+    told_all = write_finite(
+        folder / "dbn.json",
         {
             "file": str(file),
             "config": asdict(stack),
@@ -119,9 +120,8 @@ def run(arguments: Sequence[str]) -> int:
             "epochs": history,
             "quality": quality.to_json(),
             "warnings": told,
-        }
+        },
     )
-    (folder / "dbn.json").write_text(json.dumps(told_all, indent=1) + "\n")
     if options.json:
         print(json.dumps(told_all))
         return 0

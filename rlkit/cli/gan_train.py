@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
@@ -20,7 +20,7 @@ from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE, SplitConfig
 from rlkit.observations import PlayConfig
-from rlkit.plain_json import finite
+from rlkit.plain_json import write_finite
 
 if TYPE_CHECKING:
     from rlkit.gan.gan import GAN
@@ -128,7 +128,8 @@ def run(arguments: Sequence[str]) -> int:
     save(file, gan)
     with blaming_user(ValueError):
         verdict = judge.verdict(gan)
-    described: dict[str, Any] = finite(
+    described = write_finite(
+        folder / "gan.json",
         {
             "file": str(file),
             "config": asdict(options.gan),
@@ -137,9 +138,8 @@ def run(arguments: Sequence[str]) -> int:
             "epochs": [asdict(epoch) for epoch in gan.history_],
             "verdict": verdict.to_json(),
             "warnings": told,
-        }
+        },
     )
-    (folder / "gan.json").write_text(json.dumps(described, indent=1) + "\n")
     if options.json:
         print(json.dumps(described))
         return 0

@@ -1,10 +1,11 @@
 """What is written as JSON holds nothing that other readers of JSON refuse."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
-from rlkit.plain_json import finite
+from rlkit.plain_json import finite, write_finite
 
 
 def test_numbers_that_json_does_not_know_become_none() -> None:
@@ -13,3 +14,9 @@ def test_numbers_that_json_does_not_know_become_none() -> None:
     assert finite(data) == plain
     assert finite(np.float64("nan")) is None
     assert json.loads(json.dumps(finite(data), allow_nan=False)) == plain
+
+
+def test_a_file_holds_what_is_given_back(tmp_path: Path) -> None:
+    told = write_finite(tmp_path / "told.json", {"a": (1.0, float("nan"))})
+    assert told == {"a": [1.0, None]}
+    assert json.loads((tmp_path / "told.json").read_text()) == told
