@@ -98,6 +98,7 @@ def measure(
     rows: int | None = None,
     splits: int = 5,
     neighbours: int = 5,
+    paired: bool = False,
     seed: int = 0,
 ) -> Quality:
     """Judge generated rows by real ones that the generator did not learn from.
@@ -118,6 +119,8 @@ def measure(
             f"{len(real)} real rows, in halves, and {len(fake)} generated ones allow comparisons"
             f" of 1 to {available} rows, not of {rows}"
         )
+    if paired and len(real) != len(fake):
+        raise ValueError(f"{len(real)} real and {len(fake)} generated rows are no pairs")
     if splits < 1:
         raise ValueError(f"splits must be at least 1, got {splits}")
     _check_labels(extractor, real, fake, real_labels, fake_labels)
@@ -129,7 +132,7 @@ def measure(
     floor: list[dict[str, float]] = []
     for _ in range(splits):
         chosen, others = np.split(random.permutation(len(real))[: 2 * rows], 2)
-        judged = random.permutation(len(fake))[:rows]
+        judged = others if paired else random.permutation(len(fake))[:rows]
         number = int(random.integers(2**31))
         reference = real_features[chosen]
         for draws, features, told, labels, drawn in (

@@ -81,47 +81,7 @@ class Verdict:
     def reasons(self) -> tuple[str, ...]:
         """What speaks against using the rows, a sentence each; empty where nothing does."""
         quality, limits = self.quality, self.thresholds
-        found: list[str | None] = [
-            None
-            if quality.rows >= limits.min_rows
-            else f"only {quality.rows} rows were compared, and fewer than {limits.min_rows} prove"
-            " little",
-            _too_high(
-                "the generated distribution is far from the real one: its Fréchet distance",
-                quality.fid,
-                limits.max_fid_per_feature * quality.features + quality.fid.floor.mean,
-            ),
-            _too_high(
-                "the generated distribution is far from the real one: its kernel distance",
-                quality.kid,
-                limits.max_kid + quality.kid.floor.mean,
-            ),
-            _too_low(
-                "many rows look like no real one: precision",
-                quality.precision,
-                limits.min_precision_ratio,
-            ),
-            _too_low(
-                "much of what is real is never generated: recall",
-                quality.recall,
-                limits.min_recall_ratio,
-            ),
-            _too_low(
-                "few rows lie where real ones are dense: density",
-                quality.density,
-                limits.min_density_ratio,
-            ),
-            _too_low(
-                "much of what is real is never generated: coverage",
-                quality.coverage,
-                limits.min_coverage_ratio,
-            ),
-            _too_high(
-                "a classifier tells generated from real rows: its accuracy",
-                quality.two_sample_accuracy,
-                limits.max_two_sample_accuracy,
-            ),
-        ]
+        found: list[str | None] = [*distribution_reasons(quality, limits)]
         if quality.least_class_ratio is not None:
             found.append(
                 _too_low(
@@ -157,6 +117,53 @@ class Verdict:
             "thresholds": asdict(self.thresholds),
             "quality": self.quality.to_json(),
         }
+
+
+def distribution_reasons(quality: Quality, limits: QualityThresholds) -> list[str]:
+    """What speaks against rows for how they are distributed, a sentence each; labels and copies
+    are left out."""
+    found = [
+        None
+        if quality.rows >= limits.min_rows
+        else f"only {quality.rows} rows were compared, and fewer than {limits.min_rows} prove"
+        " little",
+        _too_high(
+            "the generated distribution is far from the real one: its Fréchet distance",
+            quality.fid,
+            limits.max_fid_per_feature * quality.features + quality.fid.floor.mean,
+        ),
+        _too_high(
+            "the generated distribution is far from the real one: its kernel distance",
+            quality.kid,
+            limits.max_kid + quality.kid.floor.mean,
+        ),
+        _too_low(
+            "many rows look like no real one: precision",
+            quality.precision,
+            limits.min_precision_ratio,
+        ),
+        _too_low(
+            "much of what is real is never generated: recall",
+            quality.recall,
+            limits.min_recall_ratio,
+        ),
+        _too_low(
+            "few rows lie where real ones are dense: density",
+            quality.density,
+            limits.min_density_ratio,
+        ),
+        _too_low(
+            "much of what is real is never generated: coverage",
+            quality.coverage,
+            limits.min_coverage_ratio,
+        ),
+        _too_high(
+            "a classifier tells generated from real rows: its accuracy",
+            quality.two_sample_accuracy,
+            limits.max_two_sample_accuracy,
+        ),
+    ]
+    return [reason for reason in found if reason is not None]
 
 
 def _too_high(what: str, measured: Measured, limit: float) -> str | None:
