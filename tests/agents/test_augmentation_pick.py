@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,8 @@ from rlkit_agents.replay import Batch
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
-NUM_ENVS = 4
+from .streams import NUM_ENVS, feed_in_turns, weights
+
 SIDE = 24
 AUGMENTED = ("rotation:180", "shift:1", "noise:0.5", "dropout:0.05")
 
@@ -60,20 +59,6 @@ def random_steps(count: int) -> list[Step]:
         rewards = (random.random(NUM_ENVS) < 0.7).astype(np.float32)
         steps.append(Step(pictures, rewards, nothing, nothing, ~nothing))
     return steps
-
-
-def feed(algorithm: Pick, steps: Sequence[Step]) -> list[dict[str, Any]]:
-    metrics = []
-    for before, after in pairwise(steps):
-        algorithm.act(before.observations)
-        if measured := algorithm.update():
-            metrics.append(measured)
-        algorithm.observe(after)
-    return metrics
-
-
-def weights(algorithm: Pick) -> Tensor:
-    return torch.cat([w.detach().flatten() for w in algorithm.policy.network.parameters()])
 
 
 def hills(count: int) -> Batch:
@@ -163,7 +148,7 @@ def test_what_was_learnt_is_asked_about_whole_pictures_without_their_marks() -> 
     algorithm = learner()
     algorithm.augmenter.put_first(kept, 0.5)
     assert shapes == [(2, 1, SIDE, SIDE)]  # whether it fits is found out at once
-    measured = feed(algorithm, random_steps(12))
+    measured = feed_in_turns(algorithm, random_steps(12))
     assert set(shapes[1:]) == {(8, 1, SIDE, SIDE)}
     assert {metrics["augmented_share"] for metrics in measured} == {0.5}
 
@@ -171,18 +156,18 @@ def test_what_was_learnt_is_asked_about_whole_pictures_without_their_marks() -> 
 def test_augmentation_changes_what_is_learnt_and_goes_on_bit_for_bit() -> None:
     steps = random_steps(60)
     plain, whole = learner(), learner(augmentation=AUGMENTED)
-    feed(plain, steps)
-    feed(whole, steps[:32])
+    feed_in_turns(plain, steps)
+    feed_in_turns(whole, steps[:32])
     state = copy.deepcopy(whole.state_dict())
     first, stop = whole.replay.first_row, whole.replay.rows_written
     rows = whole.replay.export_rows(first, stop)
-    feed(whole, steps[31:])
+    feed_in_turns(whole, steps[31:])
     assert not torch.equal(weights(plain), weights(whole))
 
     restored = learner(seed=9, augmentation=AUGMENTED)
     restored.load_state_dict(state)
     restored.replay.import_rows(first, rows)
-    feed(restored, steps[31:])
+    feed_in_turns(restored, steps[31:])
     assert restored.updates == whole.updates > 40
     assert torch.equal(weights(restored), weights(whole))
     assert torch.equal(restored.augmenter.state(), whole.augmenter.state())

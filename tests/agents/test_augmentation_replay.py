@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,8 @@ from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.replay import Batch
 from rlkit_agents.step import Step
 
-NUM_ENVS = 4
+from .streams import NUM_ENVS, feed, weights
+
 STACKS = Box(0, 255, (2, 9, 9), np.uint8)
 AUGMENTED = ("shift:2", "noise:8", "brightness:20", "cutout:3")
 
@@ -60,20 +59,6 @@ def random_steps(count: int) -> list[Step]:
         rewards = random.normal(size=NUM_ENVS).astype(np.float32)
         steps.append(Step(stack, rewards, nothing, nothing, ~nothing))
     return steps
-
-
-def feed(algorithm: DQN, steps: Sequence[Step]) -> list[dict[str, Any]]:
-    metrics = []
-    for before, after in pairwise(steps):
-        algorithm.act(before.observations)
-        algorithm.observe(after)
-        if measured := algorithm.update():
-            metrics.append(measured)
-    return metrics
-
-
-def weights(algorithm: DQN) -> Tensor:
-    return torch.nn.utils.parameters_to_vector(algorithm.policy.parameters()).detach().clone()
 
 
 def kept(batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator) -> Tensor:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from scipy.special import log_softmax, logsumexp
-from torch import Tensor
 
 from rlkit_agents.algorithm import NonFiniteGradientError
 from rlkit_agents.dqn import DQN, DQNConfig, rainbow
@@ -23,9 +22,8 @@ from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 from rlkit_agents.symmetry import Symmetry
 
-NUM_ENVS = 4
-FLAT = Box(-1, 1, (3,), np.float32)
-IMAGES = Box(0, 255, (1, 15, 15), np.uint8)
+from .streams import FLAT, IMAGES, NUM_ENVS, assert_equal, feed, gradients, random_steps, weights
+
 SMALL_MLP = NetworkConfig(torso="mlp", hidden_sizes=(16,))
 NOISY_MLP = NetworkConfig(torso="mlp", hidden_sizes=(16,), noisy=True)
 NEVER = LinearSchedule(0, 0, 0)
@@ -59,60 +57,6 @@ def learner(settings: DQNConfig, seed: int = 0, space: Box = FLAT, num_envs=NUM_
         replay_seed=replay,
         initialisation_seed=initialisation,
     )
-
-
-def random_steps(count: int, space: Box = FLAT, seed: int = 0) -> list[Step]:
-    """Steps of episodes that end at random, for either reason, each followed by a reset step.
-
-    The first stands for the reset of all environments, and only its observations matter.
-    """
-    random = np.random.default_rng(seed)
-    scale = 1 if space.dtype == np.float32 else 255
-    steps = []
-    ended = np.ones(NUM_ENVS, bool)
-    for _ in range(count + 1):
-        valid = ~ended
-        terminated = valid & (random.random(NUM_ENVS) < 0.1)
-        truncated = valid & ~terminated & (random.random(NUM_ENVS) < 0.1)
-        observations = (random.random((NUM_ENVS, *space.shape)) * scale).astype(space.dtype)
-        rewards = np.where(valid, random.normal(size=NUM_ENVS), 0).astype(np.float32)
-        steps.append(Step(observations, rewards, terminated, truncated, valid))
-        ended = terminated | truncated
-    return steps
-
-
-def feed(algorithm: DQN, steps: list[Step]) -> list[dict[str, Any]]:
-    """Let the algorithm act on each step and learn from the next; the metrics of its updates."""
-    metrics = []
-    for before, after in pairwise(steps):
-        algorithm.act(before.observations)
-        algorithm.observe(after)
-        if measured := algorithm.update():
-            metrics.append(measured)
-    return metrics
-
-
-def weights(algorithm: DQN) -> Tensor:
-    """All weights of the policy, in one copied vector."""
-    return torch.nn.utils.parameters_to_vector(algorithm.policy.parameters()).detach().clone()
-
-
-def assert_equal(left: Any, right: Any) -> None:
-    """Two nested states are equal bit for bit."""
-    if isinstance(left, Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, np.ndarray):
-        np.testing.assert_array_equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_equal(one, other)
-    else:
-        assert left == right
 
 
 KINDS = {
@@ -246,8 +190,7 @@ def test_penalties_shrink_the_weights(penalty: str):
 def test_gradients_are_clipped_to_their_norm_over_all_weights(limit: float):
     algorithm = learner(config(max_gradient_norm=limit))
     (*_, last) = feed(algorithm, random_steps(30))
-    gradients = [weight.grad for weight in algorithm.policy.parameters()]
-    used = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]).norm()
+    used = gradients(algorithm).norm()
     assert last["gradient_norm"] > 0.01  # as it was before
     assert float(used) == pytest.approx(min(limit, float(last["gradient_norm"])), rel=1e-3)
 

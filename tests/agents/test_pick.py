@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, Space
-from torch import Tensor
 
 from rlkit_agents.pick import Pick, PickConfig
 from rlkit_agents.pick_policy import PickNetworkConfig
@@ -19,7 +17,8 @@ from rlkit_agents.replay import Batch
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
-NUM_ENVS = 4
+from .streams import NUM_ENVS, assert_equal, feed_in_turns, gradients, weights
+
 SIDE = 12
 PIXELS = SIDE * SIDE
 PICTURES = Box(0, 1e3, (2, SIDE, SIDE), np.float32)
@@ -87,46 +86,6 @@ def random_steps(count: int, seed: int = 0) -> list[Step]:
     return steps
 
 
-def feed(algorithm: Pick, steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """Let the algorithm act on each step and learn from the next; the metrics of its updates."""
-    metrics = []
-    for before, after in pairwise(steps):
-        algorithm.act(before.observations)
-        if measured := algorithm.update():
-            metrics.append(measured)
-        algorithm.observe(after)
-    return metrics
-
-
-def weights(algorithm: Pick) -> Tensor:
-    """All weights of the policy, in one copied vector."""
-    return torch.cat([weight.detach().flatten() for weight in algorithm.policy.parameters()])
-
-
-def gradient(algorithm: Pick) -> Tensor:
-    """The last gradient over all weights, in one copied vector."""
-    parts = [weight.grad for weight in algorithm.policy.parameters()]
-    return torch.cat([part.flatten() for part in parts if part is not None]).clone()
-
-
-def assert_equal(left: Any, right: Any) -> None:
-    """Two nested states are equal bit for bit."""
-    if isinstance(left, Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, np.ndarray):
-        np.testing.assert_array_equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_equal(one, other)
-    else:
-        assert left == right
-
-
 KINDS: dict[str, tuple[PickConfig, int]] = {
     "bandit": (config(), 1),
     "discounted": (config(discount=0.5, target_update_every=7, symmetric=False), 1),
@@ -142,7 +101,7 @@ def test_the_seed_decides_everything(kind: str):
     assert not torch.equal(weights(first), weights(other))
     for algorithm in (first, same, other):
         torch.rand(7)  # the global generator has no say
-        feed(algorithm, steps)
+        feed_in_turns(algorithm, steps)
     assert first.updates > 20
     assert_equal(first.state_dict(), same.state_dict())
     assert not torch.equal(weights(first), weights(other))
@@ -152,7 +111,7 @@ def test_neither_building_nor_acting_touches_the_global_generator():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    feed(learner(config()), random_steps(30))
+    feed_in_turns(learner(config()), random_steps(30))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -161,19 +120,19 @@ def test_a_restored_learner_goes_on_bit_for_bit(kind: str):
     settings, stances = KINDS[kind]
     steps = random_steps(180)
     interrupted = learner(settings, stances=stances)
-    feed(interrupted, steps[:62])
+    feed_in_turns(interrupted, steps[:62])
     state = copy.deepcopy(interrupted.state_dict())
     assert len(state["rated_indices"])  # priorities that are still to be given
     first, stop = interrupted.replay.first_row, interrupted.replay.rows_written
     rows = interrupted.replay.export_rows(first, stop)
     before = interrupted.updates
-    feed(interrupted, steps[61:])  # the replay of 100 rows comes round
+    feed_in_turns(interrupted, steps[61:])  # the replay of 100 rows comes round
     assert interrupted.updates >= before + 50
 
     restored = learner(settings, seed=9, stances=stances)
     restored.load_state_dict(state)
     restored.replay.import_rows(first, rows)
-    feed(restored, steps[61:])
+    feed_in_turns(restored, steps[61:])
     assert_equal(restored.state_dict(), interrupted.state_dict())
 
 
@@ -182,7 +141,7 @@ def test_a_state_from_before_the_first_attempt_can_be_restored():
     second.load_state_dict(first.state_dict())
     second.replay.import_rows(0, first.replay.export_rows(0, 0))
     for algorithm in (first, second):
-        feed(algorithm, random_steps(30))
+        feed_in_turns(algorithm, random_steps(30))
     assert_equal(first.state_dict(), second.state_dict())
 
 
@@ -190,9 +149,9 @@ def test_updates_keep_pace_with_the_attempts_after_learning_starts():
     # 16 samples a gradient step, 3 for each of the attempts after the 40th; the last 4 wait
     algorithm = learner(config(samples_per_step=3))
     steps = random_steps(75)
-    feed(algorithm, steps[:11])
+    feed_in_turns(algorithm, steps[:11])
     assert (algorithm.steps, algorithm.updates) == (40, 0)
-    metrics = feed(algorithm, steps[10:])
+    metrics = feed_in_turns(algorithm, steps[10:])
     assert (algorithm.steps, algorithm.updates) == (300, (296 - 40) * 3 // 16)
     assert metrics[-1]["updates"] == algorithm.updates
     assert metrics[-1]["replay_size"] > 200
@@ -203,11 +162,11 @@ def test_the_learning_rate_follows_its_schedule():
     settings = config(samples_per_step=4, learning_rate_end=0.0, learning_rate_steps=100)
     algorithm = learner(settings)
     steps = random_steps(40)
-    metrics = feed(algorithm, steps[:27])
+    metrics = feed_in_turns(algorithm, steps[:27])
     rates = [measured["learning_rate"] for measured in metrics]
     assert rates == pytest.approx([1e-2 * (1 - step / 100) for step in range(44, 101, 4)])
     before = weights(algorithm)
-    feed(algorithm, steps[26:])
+    feed_in_turns(algorithm, steps[26:])
     assert algorithm.updates > 25
     assert torch.equal(weights(algorithm), before)
 
@@ -295,7 +254,7 @@ def test_attempts_are_kept_for_whoever_watches():
     algorithm = learner(config())
     assert algorithm.attempts is None
     steps = random_steps(30)
-    feed(algorithm, steps)
+    feed_in_turns(algorithm, steps)
     with torch.no_grad():
         expected = algorithm.policy(torch.from_numpy(steps[-1].observations)).numpy()
     actions = algorithm.act(steps[-1].observations)
@@ -353,7 +312,7 @@ def test_what_is_drawn_more_often_is_fully_corrected(monkeypatch: pytest.MonkeyP
         return learnt[-1]
 
     monkeypatch.setattr(algorithm.replay, "sample", sample)
-    feed(algorithm, random_steps(60))
+    feed_in_turns(algorithm, random_steps(60))
     assert len(learnt) > 10
     for batch in learnt:
         expected = np.where(batch.returns > 0, 1.0, 1 / 3)
@@ -386,17 +345,17 @@ def test_the_expected_gradient_is_that_of_all_attempts_alike():
             indices=np.arange(count),
         )
     )
-    expected = gradient(algorithm)
-    gradients, unweighted = [], []
+    expected = gradients(algorithm)
+    weighted, unweighted = [], []
     for _ in range(100):
         batch = algorithm.replay.sample(64, importance_exponent=1.0)
         algorithm._learn(batch)
-        gradients.append(gradient(algorithm))
+        weighted.append(gradients(algorithm))
         batch.weights[:] = 1.0
         algorithm._learn(batch)
-        unweighted.append(gradient(algorithm))
-    spread = (torch.stack(gradients) - expected).norm(dim=1).mean() / 100**0.5
-    assert (torch.stack(gradients).mean(0) - expected).norm() < 3 * spread
+        unweighted.append(gradients(algorithm))
+    spread = (torch.stack(weighted) - expected).norm(dim=1).mean() / 100**0.5
+    assert (torch.stack(weighted).mean(0) - expected).norm() < 3 * spread
     assert (torch.stack(unweighted).mean(0) - expected).norm() > 10 * spread
 
 
@@ -406,7 +365,7 @@ def test_reset_steps_are_never_learnt_from():
     assert sum((~step.valid).sum() for step in steps[1:]) > 20
     for before, after in pairwise(steps):
         before.observations[~after.valid] = -9.0  # the action on it is ignored
-    feed(algorithm, steps)
+    feed_in_turns(algorithm, steps)
     valid = np.stack([step.valid for step in steps[1:]])
     assert len(algorithm.replay) == valid[:-1].sum()
     priorities = algorithm.replay.state_dict()["sampler"]["masses"].reshape(-1, NUM_ENVS)
@@ -421,7 +380,7 @@ def test_reset_steps_are_never_learnt_from():
 def test_targets_stay_chances_and_only_terminations_end_them(monkeypatch: pytest.MonkeyPatch):
     algorithm = learner(config(discount=0.9, learning_starts=10**6))
     steps = random_steps(60)
-    feed(algorithm, steps)
+    feed_in_turns(algorithm, steps)
     batch = algorithm.replay.sample(200)
     certain = torch.full((200, 1, 1, SIDE, SIDE), 11.0)
     monkeypatch.setattr(algorithm.target, "logits", lambda seen: certain)
@@ -486,5 +445,6 @@ def test_a_replay_just_large_enough_for_a_batch_is_learnt_from():
     algorithm = learner(config(replay_capacity=20))
     never = np.zeros(NUM_ENVS, bool)
     pictures = np.zeros((NUM_ENVS, 2, SIDE, SIDE), np.float32)
-    feed(algorithm, [Step(pictures, np.zeros(NUM_ENVS, np.float32), never, never, ~never)] * 30)
+    step = Step(pictures, np.zeros(NUM_ENVS, np.float32), never, never, ~never)
+    feed_in_turns(algorithm, [step] * 30)
     assert algorithm.updates > 0

@@ -16,7 +16,8 @@ from rlkit_agents.pick import Pick, PickConfig, _turned, _turned_places
 from rlkit_agents.pick_policy import PickNetworkConfig
 from rlkit_agents.replay import Batch
 
-NUM_ENVS = 4
+from .streams import NUM_ENVS, gradients, weights
+
 SIDE = 12
 PIXELS = SIDE * SIDE
 SMALL = PickNetworkConfig(channels=(3, 4, 4), members=3)
@@ -55,17 +56,6 @@ def random_pictures(random: np.random.Generator, count: int = NUM_ENVS) -> np.nd
     """(count, 2, SIDE, SIDE), heights of 0 to 100 mm, a tenth of the pixels marked."""
     marks = random.random((count, SIDE, SIDE)) < 0.1
     return np.stack([100 * random.random((count, SIDE, SIDE)), marks], 1).astype(np.float32)
-
-
-def weights(algorithm: Pick) -> Tensor:
-    """All weights of the policy, in one copied vector."""
-    return torch.cat([weight.detach().flatten() for weight in algorithm.policy.parameters()])
-
-
-def gradient(algorithm: Pick) -> Tensor:
-    """The last gradient over all weights, in one copied vector."""
-    parts = [weight.grad for weight in algorithm.policy.parameters()]
-    return torch.cat([part.flatten() for part in parts if part is not None]).clone()
 
 
 def a_batch(size: int = 16, stances: int = 1, **changes: Any) -> Batch:
@@ -266,7 +256,7 @@ def test_gradients_are_clipped_to_their_norm_over_all_weights(limit: float):
     measured = algorithm._learn(a_batch())
     assert measured["gradient_norm"] > 0.01  # as it was before
     expected = min(limit, float(measured["gradient_norm"]))
-    assert float(gradient(algorithm).norm()) == pytest.approx(expected, rel=1e-3)
+    assert float(gradients(algorithm).norm()) == pytest.approx(expected, rel=1e-3)
 
 
 # What attempts do to those later

@@ -20,9 +20,17 @@ from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.ppo import PPO, PPOConfig, a2c, atari
 from rlkit_agents.step import Step
 
-NUM_ENVS = 4
-FLAT = Box(-1, 1, (3,), np.float32)
-IMAGES = Box(0, 255, (1, 15, 15), np.uint8)
+from .streams import (
+    FLAT,
+    IMAGES,
+    NUM_ENVS,
+    assert_equal,
+    feed_in_turns,
+    gradients,
+    random_steps,
+    weights,
+)
+
 THREE = Discrete(3)
 ARM = Box(np.array([-0.5, -np.inf]), np.array([0.5, 1.0]), dtype=np.float64)
 MLP = NetworkConfig(torso="mlp", hidden_sizes=(16,), activation="tanh")
@@ -57,69 +65,6 @@ def learner(
     )
 
 
-def random_steps(
-    count: int,
-    space: Box = FLAT,
-    seed: int = 0,
-    num_envs: int = NUM_ENVS,
-    cuts: tuple[int, ...] = (),
-) -> list[Step]:
-    """Steps of episodes that end at random, for either reason, each followed by a reset step.
-
-    The first stands for the reset of all environments, and only its observations matter. At
-    `cuts` the stream is cut: all running episodes are truncated, and all start afresh.
-    """
-    random = np.random.default_rng(seed)
-    scale = 1 if space.dtype == np.float32 else 255
-    steps = []
-    ended = np.ones(num_envs, bool)
-    for number in range(count + 1):
-        valid = ~ended
-        terminated = valid & (random.random(num_envs) < 0.1)
-        truncated = valid & ~terminated & (random.random(num_envs) < 0.1)
-        if number in cuts:
-            truncated = ~terminated
-        observations = (random.random((num_envs, *space.shape)) * scale).astype(space.dtype)
-        rewards = np.where(valid, random.normal(size=num_envs), 0).astype(np.float32)
-        steps.append(Step(observations, rewards, terminated, truncated, valid))
-        ended = terminated | truncated
-    return steps
-
-
-def feed(algorithm: PPO, steps: list[Step]) -> list[dict[str, Any]]:
-    """Let the algorithm act on each step and learn before the next; the metrics of its updates."""
-    metrics = []
-    for before, after in pairwise(steps):
-        algorithm.act(before.observations)
-        if measured := algorithm.update():
-            metrics.append(measured)
-        algorithm.observe(after)
-    return metrics
-
-
-def weights(algorithm: PPO) -> Tensor:
-    """All weights of the policy, in one copied vector."""
-    return torch.cat([weight.detach().flatten() for weight in algorithm.policy.parameters()])
-
-
-def assert_equal(left: Any, right: Any) -> None:
-    """Two nested states are equal bit for bit."""
-    if isinstance(left, Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, np.ndarray):
-        np.testing.assert_array_equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_equal(one, other)
-    else:
-        assert left == right
-
-
 KINDS: dict[str, dict[str, Any]] = {
     "discrete": dict(settings=config()),
     "continuous": dict(settings=config(), actions=ARM),
@@ -139,7 +84,7 @@ def test_the_seed_decides_everything(kind: str):
     assert not torch.equal(weights(first), weights(other))
     for algorithm in (first, same, other):
         torch.rand(7)  # the global generator has no say
-        feed(algorithm, steps)
+        feed_in_turns(algorithm, steps)
     assert first.updates >= 7
     assert_equal(first.state_dict(), same.state_dict())
     assert not torch.equal(weights(first), weights(other))
@@ -158,7 +103,7 @@ def test_seed_sequences_can_be_used_again():
             replay_seed=seed,
             initialisation_seed=seed,
         )
-        feed(algorithm, random_steps(20))
+        feed_in_turns(algorithm, random_steps(20))
         states.append(algorithm.state_dict())
     assert_equal(*states)
 
@@ -176,16 +121,16 @@ def test_building_a_learner_leaves_the_global_generator_alone():
 def test_a_restored_learner_goes_on_bit_for_bit(kind: str, cut: int):
     steps = random_steps(60, KINDS[kind].get("space", FLAT), cuts=(cut,))
     interrupted = learner(**KINDS[kind])
-    feed(interrupted, steps[: cut + 1])
+    feed_in_turns(interrupted, steps[: cut + 1])
     state = copy.deepcopy(interrupted.state_dict())
     before = interrupted.updates
-    feed(interrupted, steps[cut:])
+    feed_in_turns(interrupted, steps[cut:])
     assert interrupted.updates >= before + 5
 
     restored = learner(**KINDS[kind], seed=9)
-    feed(restored, steps[:3])
+    feed_in_turns(restored, steps[:3])
     restored.load_state_dict(state)
-    feed(restored, steps[cut:])
+    feed_in_turns(restored, steps[cut:])
     assert_equal(restored.state_dict(), interrupted.state_dict())
 
 
@@ -222,7 +167,7 @@ def test_every_pass_sees_every_valid_transition_once(kind: str, monkeypatch: pyt
     algorithm = learner(**KINDS[kind])
     seen = spied(algorithm, monkeypatch)
     steps = random_steps(24, seed=3)
-    feed(algorithm, steps)
+    feed_in_turns(algorithm, steps)
     assert len(seen) == 8
     for first_step, passes in ((0, seen[:4]), (8, seen[4:])):
         rows = range(first_step, first_step + 8)
@@ -252,7 +197,7 @@ def test_minibatches_are_nearly_equal(minibatch_size, sizes, monkeypatch: pytest
     step = Step(
         np.zeros((NUM_ENVS, 3), np.float32), np.ones(NUM_ENVS, np.float32), never, never, ~never
     )
-    feed(algorithm, [step] * 10)
+    feed_in_turns(algorithm, [step] * 10)
     assert [len(part) for part in seen] == sizes
 
 
@@ -263,7 +208,7 @@ def test_a_rollout_of_nothing_but_reset_steps_teaches_nothing(network: NetworkCo
     observations, rewards = np.zeros((NUM_ENVS, 3), np.float32), np.zeros(NUM_ENVS, np.float32)
     start = Step(observations, rewards, ~always, ~always, ~always)
     end = Step(observations, rewards, always, ~always, always)
-    assert len(feed(algorithm, [start, end, start, end, start])) == 2
+    assert len(feed_in_turns(algorithm, [start, end, start, end, start])) == 2
     assert algorithm.updates == 4  # two epochs for each end
     assert torch.isfinite(weights(algorithm)).all()
 
@@ -282,7 +227,7 @@ def experienced(
         return learn(experience)
 
     monkeypatch.setattr(algorithm, "_learn", spy)
-    metrics = feed(algorithm, steps)
+    metrics = feed_in_turns(algorithm, steps)
     return kept[0], before, metrics[0]
 
 
@@ -345,7 +290,7 @@ def test_memory_is_that_of_the_episode_across_rollouts(monkeypatch: pytest.Monke
         return learn(experience, outputs, values, rows, *others)
 
     monkeypatch.setattr(algorithm, "_loss", loss)
-    metrics = feed(algorithm, random_steps(40, seed=2))
+    metrics = feed_in_turns(algorithm, random_steps(40, seed=2))
     assert len(errors) == 16
     assert max(errors) < 1e-5
     assert all(measured["clip_fraction"] == 0 for measured in metrics)
@@ -354,7 +299,7 @@ def test_memory_is_that_of_the_episode_across_rollouts(monkeypatch: pytest.Monke
 def test_memory_is_cleared_where_episodes_start():
     algorithm = learner(config(network=LSTM, rollout_length=50, minibatch_size=50))
     steps = random_steps(30, seed=2)
-    feed(algorithm, steps)
+    feed_in_turns(algorithm, steps)
     starts = [max(t for t in range(30) if t == 0 or not steps[t].valid[env]) for env in range(4)]
     assert len(set(starts)) > 1
     assert algorithm._state is not None
@@ -381,7 +326,7 @@ def test_the_gradient_reaches_back_through_the_rollout(monkeypatch: pytest.Monke
         return unroll(observations, state, starts)
 
     monkeypatch.setattr(algorithm.policy, "unroll", spy)
-    feed(algorithm, random_steps(9))
+    feed_in_turns(algorithm, random_steps(9))
     assert len(reached) == 2
     assert min(reached) > 0
 
@@ -399,11 +344,11 @@ def test_rates_and_ranges_follow_their_schedules():
     )
     algorithm = learner(settings)
     steps = random_steps(50)
-    metrics = feed(algorithm, steps[:34])
+    metrics = feed_in_turns(algorithm, steps[:34])
     rates = [measured["learning_rate"] for measured in metrics]
     assert rates == pytest.approx([0.0075, 0.005, 0.0025, 0.0])  # 32 environment steps a rollout
     before = weights(algorithm)
-    feed(algorithm, steps[33:])
+    feed_in_turns(algorithm, steps[33:])
     assert torch.equal(weights(algorithm), before)
 
 
@@ -417,16 +362,15 @@ def test_the_clip_range_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch):
         return learn(*arguments)
 
     monkeypatch.setattr(algorithm, "_loss", loss)
-    feed(algorithm, random_steps(26))
+    feed_in_turns(algorithm, random_steps(26))
     assert ranges == pytest.approx([0.2] * 4 + [0.1] * 8)
 
 
 @pytest.mark.parametrize("limit", [1e-3, float("inf")])
 def test_gradients_are_clipped_to_their_norm_over_all_weights(limit: float):
     algorithm = learner(config(max_gradient_norm=limit, epochs=1, minibatch_size=None))
-    (last,) = feed(algorithm, random_steps(9))
-    gradients = [weight.grad for weight in algorithm.policy.parameters()]
-    used = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]).norm()
+    (last,) = feed_in_turns(algorithm, random_steps(9))
+    used = gradients(algorithm).norm()
     assert last["gradient_norm"] > 0.01  # as it was before
     assert float(used) == pytest.approx(min(limit, float(last["gradient_norm"])), rel=1e-3)
 
@@ -443,12 +387,12 @@ def test_an_update_ends_when_the_policy_has_moved_far_enough(monkeypatch: pytest
         return objective, measures
 
     monkeypatch.setattr(free, "_loss", loss)
-    feed(free, random_steps(9))
+    feed_in_turns(free, random_steps(9))
     assert free.updates == 40
     reached, divergence = next((i, d) for i, d in enumerate(divergences) if d > 0.02)
     for share, stops in ((1.6, True), (1.4, False)):  # on both sides of 1.5
         bound = learner(replace(settings, target_kl=divergence / share))
-        (metrics,) = feed(bound, random_steps(9))
+        (metrics,) = feed_in_turns(bound, random_steps(9))
         assert metrics["updates"] == bound.updates >= reached > 1
         assert (bound.updates == reached) == stops
 
@@ -488,19 +432,19 @@ def test_metrics_are_those_of_the_rollout(monkeypatch: pytest.MonkeyPatch):
 
 def test_metrics_are_means_over_the_gradient_steps():
     averaged = learner(config(minibatch_size=None, epochs=3))
-    (mean,) = feed(averaged, random_steps(9))
+    (mean,) = feed_in_turns(averaged, random_steps(9))
     single = learner(config(minibatch_size=None, epochs=1))
-    (first,) = feed(single, random_steps(9))
+    (first,) = feed_in_turns(single, random_steps(9))
     assert mean["approximate_kl"] > first["approximate_kl"] + 1e-4
     assert mean["value_loss"] < first["value_loss"]
 
 
 def test_values_that_moved_further_than_allowed_count_as_where_they_were():
     settings = config(minibatch_size=None, learning_rate=0.05)
-    losses = [
-        float(feed(learner(replace(settings, **changes)), random_steps(9))[0]["value_loss"])
-        for changes in ({"epochs": 1}, {}, {"clip_value_range": 1e-6})
-    ]
+    losses = []
+    for changes in ({"epochs": 1}, {}, {"clip_value_range": 1e-6}):
+        (measured,) = feed_in_turns(learner(replace(settings, **changes)), random_steps(9))
+        losses.append(float(measured["value_loss"]))
     before, free, bound = losses  # the last two are means over two gradient steps
     assert free < 0.99 * before
     assert bound > 0.9999 * before
@@ -525,7 +469,7 @@ def test_it_acts_without_dropout_and_learns_with_it():
     network = replace(MLP, dropout=0.9, hidden_sizes=(64,))
     algorithm = learner(config(network=network, learning_rate=1e-30, epochs=1))
     steps = random_steps(20)
-    metrics = feed(algorithm, steps)
+    metrics = feed_in_turns(algorithm, steps)
     assert metrics[0]["approximate_kl"] > 1e-3  # than that which acted
     values = algorithm._rollout.columns["values"][:3]
     acted_on = torch.from_numpy(np.stack([step.observations for step in steps[16:19]]))
@@ -541,7 +485,7 @@ def stopped(algorithm: PPO, steps: list[Step]) -> str:
     """The message with which learning stops, with the weights as they were before the update."""
     before = weights(algorithm)
     with pytest.raises(NonFiniteGradientError) as caught:
-        feed(algorithm, steps)
+        feed_in_turns(algorithm, steps)
     after = weights(algorithm)
     assert torch.equal(before.nan_to_num(), after.nan_to_num())
     message = str(caught.value)

@@ -22,9 +22,17 @@ from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 from rlkit_agents.symmetry import Symmetry
 
-NUM_ENVS = 4
-FLAT = Box(-1, 1, (3,), np.float32)
-IMAGES = Box(0, 255, (1, 15, 15), np.uint8)
+from .streams import (
+    FLAT,
+    IMAGES,
+    NUM_ENVS,
+    assert_equal,
+    feed_in_turns,
+    gradients,
+    random_steps,
+    weights,
+)
+
 GREEDY = LinearSchedule(0, 0, 0)
 MLP = NetworkConfig(torso="mlp", hidden_sizes=(16,), layer_norm="all")
 LSTM = replace(MLP, memory="lstm", memory_size=8)
@@ -54,65 +62,6 @@ def learner(settings: PQNConfig, seed: int = 0, space: Box = FLAT, num_envs: int
         replay_seed=replay,
         initialisation_seed=initialisation,
     )
-
-
-def random_steps(
-    count: int, space: Box = FLAT, seed: int = 0, cut: int | None = None
-) -> list[Step]:
-    """Steps of episodes that end at random, for either reason, each followed by a reset step.
-
-    cut: number of a step that ends all of them, as before a checkpoint. The first step stands for
-    the reset of all environments, and only its observations matter.
-    """
-    random = np.random.default_rng(seed)
-    scale = 1 if space.dtype == np.float32 else 255
-    steps = []
-    ended = np.ones(NUM_ENVS, bool)
-    for number in range(count + 1):
-        valid = ~ended
-        terminated = valid & (random.random(NUM_ENVS) < 0.1)
-        truncated = valid & ~terminated & (random.random(NUM_ENVS) < 0.1)
-        if number == cut:
-            truncated = ~terminated  # also where the step was a reset step
-        observations = (random.random((NUM_ENVS, *space.shape)) * scale).astype(space.dtype)
-        rewards = np.where(valid, random.normal(size=NUM_ENVS), 0).astype(np.float32)
-        steps.append(Step(observations, rewards, terminated, truncated, valid))
-        ended = terminated | truncated
-    return steps
-
-
-def feed(algorithm: PQN, steps: list[Step]) -> list[dict[str, Any]]:
-    """Let the algorithm act on each step and learn from the next; the metrics of its updates."""
-    metrics = []
-    for before, after in pairwise(steps):
-        algorithm.act(before.observations)
-        if measured := algorithm.update():
-            metrics.append(measured)
-        algorithm.observe(after)
-    return metrics
-
-
-def weights(algorithm: PQN) -> Tensor:
-    """All weights of the policy, in one copied vector."""
-    return nn.utils.parameters_to_vector(algorithm.policy.parameters()).detach().clone()
-
-
-def assert_equal(left: Any, right: Any) -> None:
-    """Two nested states are equal bit for bit."""
-    if isinstance(left, Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, np.ndarray):
-        np.testing.assert_array_equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_equal(one, other)
-    else:
-        assert left == right
 
 
 KINDS = {
@@ -158,7 +107,7 @@ def test_hand_worked_targets(huber_kappa: float | None):
         observations = np.eye(4, dtype=np.float32)[list(places)]
         return Step(observations, np.array(rewards, np.float32), *ends, valid)
 
-    metrics = feed(
+    metrics = feed_in_turns(
         algorithm,
         [
             outcome((0, 1, 2)),
@@ -299,12 +248,12 @@ def test_a_rollout_of_reset_steps_teaches_nothing(kind: str):
     cut = Step(observations, rewards, never, every, every)
     reset = Step(observations, rewards, never, never, never)
     before = weights(algorithm)
-    assert len(feed(algorithm, [reset, cut, reset])) == 1
+    assert len(feed_in_turns(algorithm, [reset, cut, reset])) == 1
     learnt = weights(algorithm)
     assert not torch.equal(learnt, before)
-    assert feed(algorithm, [reset, plain]) == []
+    assert feed_in_turns(algorithm, [reset, plain]) == []
     assert torch.equal(weights(algorithm), learnt)
-    assert len(feed(algorithm, [plain, plain])) == 1
+    assert len(feed_in_turns(algorithm, [plain, plain])) == 1
 
 
 def test_layer_norm_stands_before_every_activation_unless_left_out():
@@ -324,11 +273,11 @@ def test_the_learning_rate_follows_its_schedule():
     # 4 environment steps a batched step; the rate reaches zero after 100, and weights stay then.
     algorithm = learner(config(learning_rate_end=0.0, learning_rate_steps=100))
     steps = random_steps(41)
-    metrics = feed(algorithm, steps[:27])
+    metrics = feed_in_turns(algorithm, steps[:27])
     rates = [measured["learning_rate"] for measured in metrics]
     assert rates == pytest.approx([1e-2 * (1 - step / 100) for step in range(20, 101, 20)])
     before = weights(algorithm)
-    feed(algorithm, steps[26:])
+    feed_in_turns(algorithm, steps[26:])
     assert algorithm.updates == 8 * 8
     assert torch.equal(weights(algorithm), before)
 
@@ -336,9 +285,8 @@ def test_the_learning_rate_follows_its_schedule():
 @pytest.mark.parametrize("limit", [1e-3, float("inf")])
 def test_gradients_are_clipped_to_their_norm_over_all_weights(limit: float):
     algorithm = learner(config(max_gradient_norm=limit, minibatches=1, epochs=1))
-    (*_, last) = feed(algorithm, random_steps(30))
-    gradients = [weight.grad for weight in algorithm.policy.parameters()]
-    used = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]).norm()
+    (*_, last) = feed_in_turns(algorithm, random_steps(30))
+    used = gradients(algorithm).norm()
     assert last["gradient_norm"] > 0.01  # as it was before
     assert float(used) == pytest.approx(min(limit, float(last["gradient_norm"])), rel=1e-3)
 
@@ -425,7 +373,7 @@ def test_the_seed_decides_everything(kind: str):
     assert not torch.equal(weights(first), weights(other))
     for algorithm in (first, same, other):
         torch.rand(7)  # the global generator has no say
-        feed(algorithm, steps)
+        feed_in_turns(algorithm, steps)
     assert first.updates > 20
     assert_equal(first.state_dict(), same.state_dict())
     assert not torch.equal(weights(first), weights(other))
@@ -445,18 +393,18 @@ def test_a_restored_learner_goes_on_bit_for_bit(kind: str, rows: int):
     done = 20 + rows  # the rollout is learnt from when the next row begins
     if rows == 0:
         done = 26
-    steps = random_steps(60, cut=done)
+    steps = random_steps(60, cuts=(done,))
     interrupted = learner(KINDS[kind])
-    feed(interrupted, steps[: done + 1])
+    feed_in_turns(interrupted, steps[: done + 1])
     state = copy.deepcopy(interrupted.state_dict())
     before = interrupted.updates
-    feed(interrupted, steps[done:])
+    feed_in_turns(interrupted, steps[done:])
     assert interrupted.updates > before + 10
 
     restored = learner(KINDS[kind], seed=9)
-    feed(restored, steps[:9])  # a used one is overwritten
+    feed_in_turns(restored, steps[:9])  # a used one is overwritten
     restored.load_state_dict(state)
-    feed(restored, steps[done:])
+    feed_in_turns(restored, steps[done:])
     assert_equal(restored.state_dict(), interrupted.state_dict())
 
 
@@ -466,12 +414,12 @@ def test_a_restored_learner_goes_on_bit_for_bit(kind: str, rows: int):
 def test_a_bad_weight_stops_learning_and_is_named():
     algorithm = learner(config())
     steps = random_steps(40)
-    feed(algorithm, steps[:24])
+    feed_in_turns(algorithm, steps[:24])
     with torch.no_grad():
         algorithm.policy.network.get_parameter("head.linear.bias")[1] = float("nan")
     before, updates = weights(algorithm).nan_to_num(-7), algorithm.updates
     with pytest.raises(NonFiniteGradientError, match=r"in the weights of head.linear.bias") as hit:
-        feed(algorithm, steps[23:])
+        feed_in_turns(algorithm, steps[23:])
     assert f"at update {updates + 1}, environment step {algorithm.steps}" in str(hit.value)
     assert torch.equal(weights(algorithm).nan_to_num(-7), before)
     assert algorithm.updates == updates

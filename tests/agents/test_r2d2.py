@@ -24,9 +24,8 @@ from rlkit_agents.sequence_replay import SequenceBatch
 from rlkit_agents.step import Step
 from rlkit_agents.symmetry import Symmetry
 
-NUM_ENVS = 4
-FLAT = Box(-1, 1, (3,), np.float32)
-IMAGES = Box(0, 255, (1, 15, 15), np.uint8)
+from .streams import FLAT, IMAGES, NUM_ENVS, assert_equal, feed, gradients, random_steps, weights
+
 NEVER = LinearSchedule(0, 0, 0)
 LSTM = NetworkConfig(torso="mlp", hidden_sizes=(16,), memory="lstm", memory_size=6)
 GRU = replace(LSTM, memory="gru")
@@ -65,69 +64,9 @@ def learner(chosen: R2D2Config, seed: int = 0, space: Box = FLAT, num_envs: int 
     )
 
 
-def random_steps(
-    count: int, space: Box = FLAT, seed: int = 0, ends: float = 0.15, cut: int = 20
-) -> list[Step]:
-    """Steps of episodes that end at random, for either reason, each followed by a reset step.
-
-    ends: share of the steps that end an episode. cut: number of a step that ends all of them, as
-    before a checkpoint. The first step stands for the reset of all environments.
-    """
-    random = np.random.default_rng(seed)
-    scale = 1 if space.dtype == np.float32 else 255
-    steps = []
-    ended = np.ones(NUM_ENVS, bool)
-    for number in range(count + 1):
-        valid = ~ended
-        terminated = valid & (random.random(NUM_ENVS) < ends / 2)
-        truncated = valid & ~terminated & (random.random(NUM_ENVS) < ends / 2)
-        if number == cut:
-            truncated = ~terminated  # also where the step was a reset step
-        observations = (random.random((NUM_ENVS, *space.shape)) * scale).astype(space.dtype)
-        rewards = np.where(valid, random.normal(size=NUM_ENVS), 0).astype(np.float32)
-        steps.append(Step(observations, rewards, terminated, truncated, valid))
-        ended = terminated | truncated
-    return steps
-
-
-def feed(algorithm: R2D2, steps: list[Step]) -> list[dict[str, Any]]:
-    """Let the algorithm act on each step and learn from the next; the metrics of its updates."""
-    metrics = []
-    for before, after in pairwise(steps):
-        algorithm.act(before.observations)
-        algorithm.observe(after)
-        if measured := algorithm.update():
-            metrics.append(measured)
-    return metrics
-
-
-def weights(algorithm: R2D2) -> Tensor:
-    """All weights of the policy, in one copied vector."""
-    return nn.utils.parameters_to_vector(algorithm.policy.parameters()).detach().clone()
-
-
-def gradients(algorithm: R2D2) -> Tensor:
-    """The last gradients of all weights, in one copied vector."""
-    found = [weight.grad for weight in algorithm.policy.parameters()]
-    return torch.cat([gradient.flatten() for gradient in found if gradient is not None])
-
-
-def assert_equal(left: Any, right: Any) -> None:
-    """Two nested states are equal bit for bit."""
-    if isinstance(left, Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, np.ndarray):
-        np.testing.assert_array_equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_equal(one, other)
-    else:
-        assert left == right
+def cut_steps(count: int, space: Box = FLAT, *, ends: float = 0.15, cut: int = 20) -> list[Step]:
+    """Random steps of which one ends all episodes, as before a checkpoint."""
+    return random_steps(count, space, ends=ends, cuts=(cut,))
 
 
 KINDS = {
@@ -155,7 +94,7 @@ def learnt_from(batch: SequenceBatch, chosen: R2D2Config) -> R2D2:
     algorithm = learner(
         replace(chosen, learning_starts=120 - 1, samples_per_step=samples / NUM_ENVS)
     )
-    steps = random_steps(30)
+    steps = cut_steps(30)
     feed(algorithm, steps[:30])
     algorithm.replay.sample = lambda *_, **__: copy.deepcopy(batch)
     (_,) = feed(algorithm, steps[29:])
@@ -219,7 +158,7 @@ def test_only_the_trace_is_passed_with_gradient():
 
     samples = chosen.batch_size * chosen.trace_length
     algorithm = learner(replace(chosen, learning_starts=79, samples_per_step=samples / NUM_ENVS))
-    steps = random_steps(20)
+    steps = cut_steps(20)
     feed(algorithm, steps[:20])
     algorithm.replay.sample = lambda *_, **__: batch
     algorithm.policy.network.torso.register_forward_hook(record)
@@ -258,7 +197,7 @@ def test_the_states_kept_are_those_of_acting_step_by_step(network: NetworkConfig
     # The state of each environment before each row, by a policy that sees it alone.
     alone: list[list[np.ndarray]] = []
     states: list[Any] = [None] * NUM_ENVS
-    steps = random_steps(120)
+    steps = cut_steps(120)
     starts = np.ones(NUM_ENVS, bool)
     for before, after in pairwise(steps):
         policy = algorithm.policy.eval()
@@ -287,7 +226,7 @@ def test_without_exploration_actions_are_those_of_the_policy(kind: str):
     network = replace(KINDS[kind].network, dropout=0.9)
     algorithm = learner(replace(KINDS[kind], network=network, epsilon=NEVER))
     state, starts = None, np.ones(NUM_ENVS, bool)
-    for before, after in pairwise(random_steps(40)):
+    for before, after in pairwise(cut_steps(40)):
         policy = copy.deepcopy(algorithm.policy).eval()
         expected, state = policy.predict(before.observations, state, starts, deterministic=True)
         np.testing.assert_array_equal(algorithm.act(before.observations), expected)
@@ -332,7 +271,7 @@ def test_environments_can_explore_by_different_shares():
 
 
 def test_noisy_layers_explore():
-    observations = random_steps(1)[0].observations
+    observations = cut_steps(1)[0].observations
 
     def choices(sigma0: float) -> set[tuple[int, ...]]:
         network = replace(LSTM, noisy=True, noisy_sigma0=sigma0)
@@ -348,7 +287,7 @@ def test_targets_are_valued_with_noise_but_without_dropout(part: str):
     network = replace(LSTM, noisy=True) if part == "noise" else replace(LSTM, dropout=0.5)
     algorithm = learner(config(network=network, epsilon=NEVER, target_update_every=10**6))
     observations = torch.ones(1, 3)
-    steps = random_steps(40)
+    steps = cut_steps(40)
     feed(algorithm, steps[:21])
     before = algorithm.target(observations)
     assert torch.equal(algorithm.target(observations), before)
@@ -360,7 +299,7 @@ def test_a_mirrored_sequence_is_whole_and_begins_with_a_clear_state():
     mirror = Symmetry(False, True, actions=(1, 0, 2))
     chosen = config(network=replace(LSTM, torso="compact", dense_size=8), symmetries=(mirror,))
     algorithm = learner(chosen, space=IMAGES)
-    steps = random_steps(42, IMAGES, ends=0.0, cut=99)
+    steps = cut_steps(42, IMAGES, ends=0.0, cut=99)
     feed(algorithm, steps[:39])
     before = algorithm.replay.sample(4)
     assert (before.states != 0).any((1, 2)).all()
@@ -387,7 +326,7 @@ def test_a_mirrored_sequence_is_whole_and_begins_with_a_clear_state():
 def test_updates_keep_pace_with_the_steps_after_learning_starts():
     # 16 samples a gradient step, 5 samples for each of the 4 * 75 - 60 steps from the 61st on
     algorithm = learner(config(samples_per_step=5, learning_starts=60))
-    steps = random_steps(75)
+    steps = cut_steps(75)
     feed(algorithm, steps[:16])
     assert (algorithm.steps, algorithm.updates) == (60, 0)
     feed(algorithm, steps[15:])
@@ -397,7 +336,7 @@ def test_updates_keep_pace_with_the_steps_after_learning_starts():
 def test_what_could_not_be_learnt_yet_is_not_made_up_for():
     # The first 4 sequences of 8 rows are there after 8 rows; each row from then on pays for 2.
     algorithm = learner(config(samples_per_step=8, learning_starts=0))
-    steps = random_steps(10, ends=0.0)
+    steps = cut_steps(10, ends=0.0)
     feed(algorithm, steps[:8])
     assert algorithm.updates == 0
     feed(algorithm, steps[7:])
@@ -407,7 +346,7 @@ def test_what_could_not_be_learnt_yet_is_not_made_up_for():
 def test_the_target_network_is_copied_on_time():
     algorithm = learner(config(samples_per_step=4, target_update_every=5))  # an update each step
     copies = {0: weights(algorithm)}
-    for step in pairwise(random_steps(40)):
+    for step in pairwise(cut_steps(40)):
         feed(algorithm, list(step))
         if algorithm.updates % 5 == 0:
             copies[algorithm.updates] = weights(algorithm)
@@ -420,7 +359,7 @@ def test_the_target_network_is_copied_on_time():
 def test_the_learning_rate_follows_its_schedule():
     # 4 environment steps a batched step; the rate reaches zero after 100, and weights stay then
     algorithm = learner(config(samples_per_step=4, learning_rate_end=0.0, learning_rate_steps=100))
-    steps = random_steps(40)
+    steps = cut_steps(40)
     metrics = feed(algorithm, steps[:26])
     rates = [measured["learning_rate"] for measured in metrics]
     assert rates == pytest.approx([1e-2 * (1 - step / 100) for step in range(44, 101, 4)])
@@ -434,7 +373,7 @@ def test_the_learning_rate_follows_its_schedule():
 def test_penalties_shrink_the_weights(penalty: str):
     plain, shrunk = learner(config()), learner(config(**{penalty: 0.02}))
     for algorithm in (plain, shrunk):
-        feed(algorithm, random_steps(100))
+        feed(algorithm, cut_steps(100))
     order = int(penalty[1])
     assert weights(shrunk).norm(order) < 0.8 * weights(plain).norm(order)
 
@@ -442,7 +381,7 @@ def test_penalties_shrink_the_weights(penalty: str):
 @pytest.mark.parametrize("limit", [1e-3, float("inf")])
 def test_gradients_are_clipped_to_their_norm_over_all_weights(limit: float):
     algorithm = learner(config(max_gradient_norm=limit))
-    (*_, last) = feed(algorithm, random_steps(30))
+    (*_, last) = feed(algorithm, cut_steps(30))
     assert last["gradient_norm"] > 0.01  # as it was before
     used = float(gradients(algorithm).norm())
     assert used == pytest.approx(min(limit, float(last["gradient_norm"])), rel=1e-3)
@@ -455,7 +394,7 @@ def test_bytes_are_learnt_from_in_bfloat16_with_a_memory_in_float32():
     algorithm.policy.network.torso.register_forward_hook(
         lambda _, inputs, features: taken.append((inputs[0].dtype, features.dtype))
     )
-    metrics = feed(algorithm, random_steps(30, IMAGES))
+    metrics = feed(algorithm, cut_steps(30, IMAGES))
     assert set(taken) == {(torch.uint8, torch.bfloat16)}
     assert all(math.isfinite(float(measured["loss"])) for measured in metrics)
     for state in algorithm.state_dict()["memory"]:
@@ -468,7 +407,7 @@ def test_bytes_are_learnt_from_in_bfloat16_with_a_memory_in_float32():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_seed_decides_everything(kind: str):
-    steps = random_steps(60)
+    steps = cut_steps(60)
     first, same, other = (learner(KINDS[kind], seed) for seed in (0, 0, 1))
     assert not torch.equal(weights(first), weights(other))
     for algorithm in (first, same, other):
@@ -493,7 +432,7 @@ def test_building_a_learner_leaves_the_global_generator_alone():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_restored_learner_goes_on_bit_for_bit(kind: str, done: int):
     """done: rows before the cut; with 93, the reset step after it begins a sequence."""
-    steps = random_steps(done + 45, cut=done)
+    steps = cut_steps(done + 45, cut=done)
     interrupted = learner(KINDS[kind])
     feed(interrupted, steps[:done])
     interrupted.act(steps[done - 1].observations)
@@ -545,7 +484,7 @@ def stopped(algorithm: R2D2, steps: list[Step]) -> str:
 
 def test_a_bad_weight_stops_learning_and_is_named():
     algorithm = learner(config())
-    steps = random_steps(40)
+    steps = cut_steps(40)
     feed(algorithm, steps[:31])
     with torch.no_grad():
         algorithm.policy.network.get_parameter("memory.recurrent.bias_hh_l0")[1] = float("nan")
@@ -556,7 +495,7 @@ def test_a_bad_weight_stops_learning_and_is_named():
 
 def test_rewards_that_overflow_the_loss_stop_learning():
     algorithm = learner(config(value_rescaling=False))
-    steps = random_steps(60)
+    steps = cut_steps(60)
     feed(algorithm, steps[:31])
     huge = [replace(step, rewards=step.valid * np.float32(1.5e38)) for step in steps[30:]]
     assert "loss inf" in stopped(algorithm, huge)
@@ -619,7 +558,7 @@ def test_a_replay_just_large_enough_for_a_batch_is_learnt_from():
 
 def test_what_was_not_acted_on_is_not_remembered():
     algorithm = learner(config())
-    first, second, third = random_steps(2)
+    first, second, third = cut_steps(2)
     algorithm.act(first.observations)
     algorithm.observe(second)
     with pytest.raises(AssertionError, match="act comes before observe"):

@@ -20,29 +20,7 @@ from rlkit_agents.r2d2_config import R2D2Config
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
-NUM_ENVS = 4
-
-
-def random_steps(count: int, seed: int, ends: float, cut: int) -> list[Step]:
-    """Steps of episodes that end at random, for either reason, each followed by a reset step.
-
-    ends: share of the steps that end an episode. cut: number of a step that ends all of them, as
-    before a checkpoint. The first step stands for the reset of all environments.
-    """
-    random = np.random.default_rng(seed)
-    steps = []
-    ended = np.ones(NUM_ENVS, bool)
-    for number in range(count + 1):
-        valid = ~ended
-        terminated = valid & (random.random(NUM_ENVS) < ends / 2)
-        truncated = valid & ~terminated & (random.random(NUM_ENVS) < ends / 2)
-        if number == cut:
-            truncated = ~terminated  # also where the step was a reset step
-        observations = random.random((NUM_ENVS, 3)).astype(np.float32)
-        rewards = np.where(valid, random.normal(size=NUM_ENVS), 0).astype(np.float32)
-        steps.append(Step(observations, rewards, terminated, truncated, valid))
-        ended = terminated | truncated
-    return steps
+from .streams import NUM_ENVS, random_steps
 
 
 def learner(chosen: R2D2Config, seed: int) -> R2D2:
@@ -246,7 +224,7 @@ def test_losses_and_priorities_are_those_of_a_slow_reference(
         precision="float32",
     )
     algorithm = learner(chosen, seed)
-    steps, actions = random_steps(num_rows, seed, ends, cut), []
+    steps, actions = random_steps(num_rows, seed=seed, ends=ends, cuts=(cut,)), []
     for before, after in pairwise(steps):
         actions.append(algorithm.act(before.observations))
         algorithm.observe(after)
