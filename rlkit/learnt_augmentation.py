@@ -1,7 +1,8 @@
 """Agents that learn from observations which a companion's file changes.
 
 A companion that learns such changes has a file of its own, and a module with a function
-`augmentation(path, device)` that gives an `rlkit_agents.augmentation.Augmentation`.
+`augmentation(path, device)` that gives an `rlkit_agents.augmentation.Augmentation`, and refuses a
+file that has not passed the companion's own tests.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ def augment_from(algorithm: Algorithm, path: str | os.PathLike[str], share: floa
     """Let what the algorithm learns from go through a companion's file first.
 
     share: of every batch, at most, in (0, 1]; chosen at random, and measured as `augmented_share`.
-    Raises ValueError where the file cannot be read, holds no augmentation, or one of other
-    observations, and for an algorithm without augmentations.
+    Raises ValueError where the file cannot be read, holds no augmentation, one that may not be
+    used, or one of other observations, and for an algorithm without augmentations.
     """
     augmenter = getattr(algorithm, "augmenter", None)
     if not isinstance(augmenter, Augmenter):

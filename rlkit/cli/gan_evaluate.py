@@ -5,29 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from rlkit.cli.gan_judgement import Judgement, as_trained, judged
 from rlkit.cli.gan_rows import print_verdict, read_material
-from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.cli.gan_translation import evaluate_translation, refuse
+from rlkit.cli.mistakes import Mistake
 from rlkit.cli.options import parse
 from rlkit.gan.features import FeatureConfig
-from rlkit.gan.judging import JUDGE, UNSEEN, SplitConfig
+from rlkit.gan.judging import JUDGE
 from rlkit.observations import PlayConfig
 from rlkit.plain_json import finite
-
-if TYPE_CHECKING:
-    import numpy as np
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Judge a generator beside real rows, as much as those differ among themselves.
+    """Judge a generator beside real rows, as much as those differ among themselves; one that turns
+    pictures into others, by a file of pairs.
 
     Of the data that it was trained from, rows are cut as in training: the judge learns from some
     that the generator never saw, and others that neither saw are compared. Of other data, which the
@@ -50,6 +49,9 @@ class EvaluateOptions:
     """Who plays, for observations that are to be recorded."""
     seed: int = 0
     """Of the samples and of which rows are compared."""
+    store: FlagCreatePairsOff[bool] = False
+    """Write the verdict on one that turns pictures into others into its file, where trainings look
+    for it."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
 
@@ -61,30 +63,43 @@ def run(arguments: Sequence[str]) -> int:
         raise Mistake(f"--seed must be at least 0, got {options.seed}")
     if not 0.0 < options.truncation <= 1.0:
         raise Mistake(f"--truncation must be in (0, 1], got {options.truncation}")
-    from rlkit.gan.gan_file import load_gan
-    from rlkit.gan.judging import Judge, digest, parted
+    from rlkit.gan.gan import ImageToImage
+    from rlkit.gan.gan_file import load
 
-    gan = load_gan(options.file)
-    known = gan.provenance
-    as_trained = EvaluateOptions(
+    generator = load(options.file)
+    known = generator.provenance
+    trained = EvaluateOptions(
         options.file,
         options.source,
-        judge=_configured(known.get("judge"), FeatureConfig, JUDGE),
-        play=_configured(known.get("play"), PlayConfig, PlayConfig()),
+        judge=as_trained(known.get("judge"), FeatureConfig, JUDGE),
+        play=as_trained(known.get("play"), PlayConfig, PlayConfig()),
     )
-    options = parse(EvaluateOptions, arguments, "gan evaluate", as_trained)
+    options = parse(EvaluateOptions, arguments, "gan evaluate", trained)
+    if isinstance(generator, ImageToImage):
+        why = f"is for generators of examples; {options.file} turns pictures into others"
+        refuse(arguments, ("--learnt", "--truncation", "--play"), why)
+        return evaluate_translation(generator, options)
+    why = f"is for what turns pictures into others; {options.file} makes examples"
+    refuse(arguments, ("--store",), why)
     console = Console(stderr=True)
-    material = read_material(options.source, options.play, console)
-    data, labels = material.data, material.labels
-    split = _configured(known.get("split"), SplitConfig, SplitConfig())
-    same = digest(data, labels) == known.get("digest")
-    training = None
-    if not same and options.learnt is not None:
-        training = _learnt(options, known.get("digest"), split, console)
-    parts = parted(len(data), labels, split if same else UNSEEN)
-    with blaming_user(ValueError, ImportError):
-        judge = Judge(data, labels, parts, features=options.judge, training=training)
-        verdict = judge.verdict(gan, truncation=options.truncation, seed=options.seed)
+    learnt = None
+    if options.learnt is not None:
+        learnt = partial(read_material, options.learnt, options.play, console)
+    judgement = judged(
+        generator,
+        read_material(options.source, options.play, console),
+        features=options.judge,
+        truncation=options.truncation,
+        seed=options.seed,
+        learnt=learnt,
+    )
+    _tell(options, judgement)
+    return 0
+
+
+def _tell(options: EvaluateOptions, judgement: Judgement) -> None:
+    """Print what was found."""
+    same, parts, verdict = judgement.same, judgement.parts, judgement.verdict
     counts = {
         "learnt": len(parts.learnt) if same else None,
         "judge": len(parts.judge),
@@ -101,7 +116,7 @@ def run(arguments: Sequence[str]) -> int:
             "verdict": verdict.to_json(),
         }
         print(json.dumps(finite(told)))
-        return 0
+        return
     if same:
         print(
             f"{options.file} learnt from {counts['learnt']:,} rows of {options.source}, and is"
@@ -117,29 +132,5 @@ def run(arguments: Sequence[str]) -> int:
         " the generator nor the comparison sees"
     )
     print_verdict(verdict)
-    if judge.training is None:
+    if not judgement.copies_sought:
         print("name the rows that it learnt from by --learnt, so that copies can be found")
-    return 0
-
-
-def _learnt(
-    options: EvaluateOptions, known: object, split: SplitConfig, console: Console
-) -> np.ndarray:
-    """The rows that a generator learnt from: its part of data that is known again, or all."""
-    from rlkit.gan.judging import digest, parted
-
-    assert options.learnt is not None
-    material = read_material(options.learnt, options.play, console)
-    if digest(material.data, material.labels) != known:
-        return material.data
-    return material.data[parted(len(material.data), material.labels, split).learnt]
-
-
-def _configured(data: object, kind: type[T], default: T) -> T:
-    """What a file says of a configuration, or the default where it says nothing sound."""
-    from rlkit.configuration import ConfigurationError, from_json
-
-    try:
-        return default if data is None else from_json(data, kind)
-    except ConfigurationError:
-        return default

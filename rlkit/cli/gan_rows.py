@@ -77,6 +77,11 @@ def read_material(source: str, play: PlayConfig, console: Console) -> Material:
     return Material(data, labels, name, came_from)
 
 
+def holds_pairs(source: str) -> bool:
+    """Whether a user names a file of pictures with targets, `rlkit gan pairs` writes such."""
+    return source.endswith(".npz") and {"images", "targets"} <= set(_names(Path(source)))
+
+
 def write_examples(path: Path, data: np.ndarray, labels: np.ndarray | None) -> None:
     """Write examples so that `read_material` reads them: an archive (.npz) with `images` or
     `observations`, and `labels` where there are any."""
@@ -129,11 +134,16 @@ def _read(source: str) -> tuple[np.ndarray, np.ndarray | None]:
     from rlkit.observations import read_array
 
     path = Path(source)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
-        names = []  # what is wrong with the file is said where it is read
+    names = _names(path)
     wanted = "images" if "images" in names else "observations"
     labels = read_array(path, "labels") if "labels" in names else None
     return read_array(path, wanted, or_only=True), labels
+
+
+def _names(path: Path) -> list[str]:
+    """What arrays a file holds; none where it cannot be read, which is said where it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        return []

@@ -1,4 +1,5 @@
-"""`rlkit gan train`: a generator of examples like those of a file, or like recorded play."""
+"""`rlkit gan train`: a generator of examples like those of a file, or like recorded play;
+of a file of pairs, one that turns pictures into others."""
 
 from __future__ import annotations
 
@@ -12,31 +13,35 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.epoch_bar import EpochBar
-from rlkit.cli.gan_rows import print_verdict, read_material, write_examples
+from rlkit.cli.gan_rows import holds_pairs, print_verdict, read_material, write_examples
+from rlkit.cli.gan_translation import refuse, train_translation
 from rlkit.cli.mistakes import blaming_user
 from rlkit.cli.options import parse
 from rlkit.cli.warning_lines import told_warnings
-from rlkit.gan.configuration import GANConfig
+from rlkit.gan.configuration import GANConfig, ImageToImageConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE, SplitConfig
 from rlkit.observations import PlayConfig
 from rlkit.plain_json import write_finite
 
 if TYPE_CHECKING:
-    from rlkit.gan.gan import GAN
     from rlkit.gan.monitoring import EpochRecord
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Learn to make examples like given ones, and judge what was learnt by others of them."""
+    """Learn to make examples like given ones, or to turn pictures into others, and judge what was
+    learnt by others of them."""
 
     source: Positional[str]
     """What from: a file of pictures or rows (.npz, with "images" or "observations", and "labels"
     if there are any), mnist for handwritten digits, or whose observations are to be recorded: a
-    recipe, a registered environment, or a run's folder. Atari games give single frames."""
+    recipe, a registered environment, or a run's folder. Atari games give single frames. A file with
+    "images" and "targets" (`rlkit gan pairs`) teaches to turn the ones into the others."""
     gan: GANConfig = field(default_factory=GANConfig)
-    """What it is, and how it learns."""
+    """What makes examples, and how it learns."""
+    image_to_image: ImageToImageConfig = field(default_factory=ImageToImageConfig)
+    """What turns pictures into others, and how it learns."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Which rows are kept from the generator, to judge it."""
     judge: FeatureConfig = field(default_factory=lambda: JUDGE)
@@ -48,7 +53,8 @@ class TrainOptions:
     runs: Path = Path("runs")
     """Folder in which the generator's own folder is made."""
     keep: FlagCreatePairsOff[bool] = False
-    """Keep all rows in the folder, rows.npz, to evaluate by: they are cut as in training."""
+    """Keep all rows in the folder, rows.npz or pairs.npz, to evaluate by: they are cut as in
+    training."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
 
@@ -65,7 +71,7 @@ class AlarmBar(EpochBar):
         super().__enter__()
         return self
 
-    def __call__(self, record: EpochRecord, gan: GAN) -> None:
+    def __call__(self, record: EpochRecord, generator: object) -> None:
         """Show an epoch, and those of its alarms that the last one did not have."""
         loss = record.generator_loss
         self.show(
@@ -85,6 +91,11 @@ class AlarmBar(EpochBar):
 def run(arguments: Sequence[str]) -> int:
     """Train as `arguments` say."""
     options = parse(TrainOptions, arguments, "gan train")
+    if holds_pairs(options.source):
+        why = f"is for examples, and {options.source} holds pairs: see --image-to-image"
+        refuse(arguments, ("--gan", "--play", "--ignore-labels"), why)
+        return train_translation(options)
+    refuse(arguments, ("--image-to-image",), f"is for pairs, and {options.source} has no targets")
     import torch
 
     from rlkit.gan.board import GANBoard

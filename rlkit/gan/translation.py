@@ -15,6 +15,7 @@ from torch import Tensor
 from rlkit.gan.gan import ImageToImage
 from rlkit.gan.gan_file import GANFileError, load
 from rlkit.gan.training_data import Scaling
+from rlkit.gan.translation_judging import told_against
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Translation:
 def augmentation(path: str | os.PathLike[str], device: torch.device | str) -> Translation:
     """What the file of a fitted `ImageToImage` does to pictures.
 
-    Raises GANFileError for another file, and for one that gives other channels than it takes.
+    Raises GANFileError for another file, for one that gives other channels than it takes, and for
+    one that nobody judged or whose verdict is against it: there is no way round the gate.
     """
     estimator = load(path, device)
     if not isinstance(estimator, ImageToImage):
@@ -73,5 +75,11 @@ def augmentation(path: str | os.PathLike[str], device: torch.device | str) -> Tr
         raise GANFileError(
             f"{path}: turns {estimator.shape_[0]} channels into {estimator.outputs_}, and an agent "
             "needs as many as it sees"
+        )
+    reasons = told_against(estimator.provenance)
+    if reasons:
+        raise GANFileError(
+            f"{path}: does not pass the gate: {'; '.join(reasons)} (judge it by pairs: `rlkit gan"
+            " evaluate FILE PAIRS.npz --store`)"
         )
     return Translation(estimator)

@@ -32,14 +32,19 @@ from rlkit_agents.q_policy import HeadConfig
 from rlkit_envs.atari import AtariProtocol
 
 SIDE = 16
+PASSED = {"passed": True, "reasons": []}
 
 
-def fitted(channels: int = 1, outputs: int = 1, side: int = SIDE) -> ImageToImage:
+def fitted(
+    channels: int = 1, outputs: int = 1, side: int = SIDE, verdict: Any = PASSED, **settings: Any
+) -> ImageToImage:
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (8, channels, side, side), np.uint8)
     targets = random.integers(0, 256, (8, outputs, side, side), np.uint8)
-    estimator = ImageToImage(channels=2, most_channels=4, epochs=1, patch_halvings=1)
-    return estimator.fit(pictures, targets)
+    estimator = ImageToImage(channels=2, most_channels=4, epochs=1, patch_halvings=1, **settings)
+    estimator.fit(pictures, targets)
+    estimator.provenance = {} if verdict is None else {"verdict": verdict}
+    return estimator
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +116,8 @@ class StopAt(Callback):
             training.stop()
 
 
-def test_frames_of_a_stack_are_translated_as_the_estimator_does(file: Path) -> None:
-    translation = augmentation(file, "cpu")
+def test_frames_of_a_stack_are_translated_as_the_estimator_does() -> None:
+    translation = Translation(fitted(picture_noise=0, pixel_noise=0))
     stacks = torch.randint(0, 256, (5, 3, SIDE, SIDE), dtype=torch.uint8)
     before = stacks.clone()
     got = translation(stacks, random=torch.Generator())
@@ -123,8 +128,18 @@ def test_frames_of_a_stack_are_translated_as_the_estimator_does(file: Path) -> N
     assert not torch.equal(got, stacks)
 
 
+@pytest.mark.parametrize("kind", ["picture_noise", "pixel_noise"])
+def test_what_is_random_for_a_picture_is_alike_in_a_stack(kind: str) -> None:
+    translation = Translation(fitted(**{"picture_noise": 0, "pixel_noise": 0, kind: 1}))
+    stacks = torch.full((3, 2, SIDE, SIDE), 100, dtype=torch.uint8)
+    got = translation(stacks, random=torch.Generator().manual_seed(0))
+    assert torch.equal(got, translation(stacks, random=torch.Generator().manual_seed(0)))
+    assert not torch.equal(got[0], got[1])
+    assert torch.equal(got[:, 0], got[:, 1]) == (kind == "picture_noise")
+
+
 def test_several_channels_are_translated_together() -> None:
-    estimator = fitted(2, 2)
+    estimator = fitted(2, 2, picture_noise=0, pixel_noise=0)
     pictures = torch.randint(0, 256, (4, 2, SIDE, SIDE), dtype=torch.uint8)
     got = Translation(estimator)(pictures, random=torch.Generator())
     difference = got.numpy().astype(int) - estimator.transform(pictures.numpy())
@@ -177,6 +192,9 @@ def test_picking_learns_from_translated_heights(tmp_path: Path) -> None:
         ("gan", "makes pictures from noise"),
         ("channels", "turns 1 channels into 2"),
         ("size", r"\(1, 20, 20\) are translated, not \(2, 16, 16\)"),
+        ("unjudged", "does not pass the gate: nobody judged it .*rlkit gan evaluate FILE"),
+        ("refused", "does not pass the gate: too far off; all alike"),
+        ("mumbled", "does not pass the gate: its verdict is against it"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(
@@ -192,6 +210,12 @@ def test_files_that_do_not_fit_are_refused(
         save(path, fitted(1, 2))
     elif kind == "size":
         save(path, fitted(side=20))
+    elif kind == "unjudged":
+        save(path, fitted(verdict=None))
+    elif kind == "refused":
+        save(path, fitted(verdict={"passed": False, "reasons": ["too far off", "all alike"]}))
+    elif kind == "mumbled":
+        save(path, fitted(verdict={"passed": "yes"}))
     wanted = recipe(small_cartpole, path)
     with pytest.raises(RecipeError, match=message):
         Training(wanted, Run.create(wanted, tmp_path), [])

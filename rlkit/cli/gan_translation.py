@@ -1,0 +1,198 @@
+"""How `rlkit gan train` and `rlkit gan evaluate` go about pairs of pictures: a translation in place
+of a generator of examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rlkit.cli.mistakes import Mistake, blaming_user
+
+if TYPE_CHECKING:
+    from rlkit.cli.gan_evaluate import EvaluateOptions
+    from rlkit.cli.gan_train import TrainOptions
+    from rlkit.gan.gan import ImageToImage
+    from rlkit.gan.metrics import Measured
+    from rlkit.gan.translation_judging import TranslationVerdict
+
+_BESIDE_REAL = {
+    "fid": ("Fréchet distance", "as low as for real pairs"),
+    "kid": ("kernel distance", "as low as for real pairs"),
+    "precision": ("precision", "share that looks like real pairs"),
+    "recall": ("recall", "share of what is real that is reached"),
+    "density": ("density", "where real pairs are dense"),
+    "coverage": ("coverage", "share of real pairs with one near them"),
+    "two_sample_accuracy": ("told from real", "0.5 is guessing"),
+    "conditional_accuracy": ("taken for real", "by a classifier of other pairs"),
+}
+
+
+def refuse(arguments: Sequence[str], flags: Sequence[str], why: str) -> None:
+    """Raise Mistake where the user gave one of the flags, or one within such a group."""
+    for argument in arguments:
+        named = argument.split("=", 1)[0]
+        for flag in flags:
+            if named == flag or named.startswith(f"{flag}."):
+                raise Mistake(f"{named} {why}")
+
+
+def train_translation(options: TrainOptions) -> int:
+    """Learn from a file of pairs what turns its images into its targets, and judge that."""
+    import torch
+
+    from rlkit.cli.gan_train import AlarmBar
+    from rlkit.cli.warning_lines import told_warnings
+    from rlkit.gan.board import ImageToImageBoard
+    from rlkit.gan.gan import ImageToImage
+    from rlkit.gan.gan_file import save
+    from rlkit.gan.image_to_image import PatchDiscriminator, UNet
+    from rlkit.gan.judging import parted
+    from rlkit.gan.pairs import read_pairs, write_pairs
+    from rlkit.gan.translation_judging import TranslationJudge, pairs_digest
+    from rlkit.plain_json import write_finite
+    from rlkit.run_folder import new_folder, provenance
+
+    console = Console(stderr=True)
+    config, source = options.image_to_image, Path(options.source)
+    inputs, targets = read_pairs(source)
+    parts = parted(len(inputs), None, options.split)
+    with blaming_user(ValueError, ImportError):
+        with torch.device("meta"):  # raises where networks do not suit such pictures
+            shape, outputs = inputs.shape[1:], targets.shape[1]
+            UNet(config, shape, outputs)
+            PatchDiscriminator(config, shape, outputs)
+        judge = TranslationJudge(inputs, targets, parts, features=options.judge)
+    folder = new_folder(options.runs / source.stem, "image-to-image", config.seed)
+    console.print(f"watch: tensorboard --logdir {options.runs}", highlight=False)
+    if options.keep:
+        write_pairs(folder / "pairs.npz", inputs, targets)
+    estimator = ImageToImage(config)
+    with (
+        blaming_user(ValueError),
+        told_warnings(console) as told,
+        ImageToImageBoard(folder, judge.inputs, judge.targets) as board,
+        AlarmBar(console, config.epochs) as bar,
+    ):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        learnt = parts.learnt
+        estimator.fit(inputs[learnt], targets[learnt], on_epoch=[board, bar], device=device)
+    verdict = judge.verdict(estimator)
+    estimator.provenance = {
+        "file": source.name,
+        "rows": len(inputs),
+        "digest": pairs_digest(inputs, targets),
+        "split": asdict(options.split),
+        "judge": asdict(options.judge),
+        "verdict": verdict.to_json(),
+        "judged_by": source.name,
+        **provenance(),
+    }
+    file = folder / "generator.safetensors"
+    save(file, estimator)
+    described = write_finite(
+        folder / "gan.json",
+        {
+            "file": str(file),
+            "config": asdict(config),
+            "provenance": estimator.provenance,
+            "rows": {name: len(places) for name, places in asdict(parts).items()},
+            "epochs": [asdict(epoch) for epoch in estimator.history_],
+            "verdict": verdict.to_json(),
+            "warnings": told,
+        },
+    )
+    if options.json:
+        print(json.dumps(described))
+        return 0
+    print(file)
+    print_translation_verdict(verdict)
+    return 0
+
+
+def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> int:
+    """Judge a translation by pairs that it did not learn from."""
+    from rlkit.cli.gan_judgement import as_trained
+    from rlkit.gan.gan_file import save
+    from rlkit.gan.judging import UNSEEN, SplitConfig, parted
+    from rlkit.gan.pairs import read_pairs
+    from rlkit.gan.translation_judging import TranslationJudge, pairs_digest
+
+    if not options.source.endswith(".npz"):
+        raise Mistake(
+            f"{options.file} turns pictures into others, and is judged by a file of pairs (.npz),"
+            f" not by {options.source}"
+        )
+    inputs, targets = read_pairs(options.source)
+    known = estimator.provenance
+    same = pairs_digest(inputs, targets) == known.get("digest")
+    split = as_trained(known.get("split"), SplitConfig, SplitConfig()) if same else UNSEEN
+    parts = parted(len(inputs), None, split)
+    with blaming_user(ValueError, ImportError):
+        judge = TranslationJudge(inputs, targets, parts, features=options.judge)
+        verdict = judge.verdict(estimator, seed=options.seed)
+    if options.store:
+        estimator.provenance = {
+            **known,
+            "verdict": verdict.to_json(),
+            "judged_by": Path(options.source).name,
+        }
+        save(options.file, estimator)
+    if options.json:
+        told: dict[str, Any] = {
+            "file": str(options.file),
+            "data": options.source,
+            "trained_from_this_data": same,
+            "rows": {
+                "learnt": len(parts.learnt) if same else None,
+                "judge": len(parts.judge),
+                "compared": len(parts.compared),
+            },
+            "seed": options.seed,
+            "verdict": verdict.to_json(),
+        }
+        print(json.dumps(told))
+        return 0
+    learnt = f"learnt from {len(parts.learnt):,} other pairs of" if same else "did not learn from"
+    print(f"{options.file} {learnt} {options.source}")
+    print(
+        f"{len(parts.compared):,} pairs are compared, by features that are learnt from"
+        f" {len(parts.judge):,} others"
+    )
+    print_translation_verdict(verdict)
+    return 0
+
+
+def print_translation_verdict(verdict: TranslationVerdict) -> None:
+    """The table of a quality, and whether such translations may be used."""
+    console = Console()
+    quality, pairs = verdict.quality, verdict.quality.pairs
+    beside = ""
+    if quality.unchanged_error is not None:
+        beside = f"; pictures left as they are by {quality.unchanged_error:.3g}"
+    console.print(
+        f"off by {quality.error:.3g} of 255 levels on average{beside}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table(title=f"{pairs.rows:,} translations beside {pairs.rows:,} targets")
+    table.add_column("")
+    table.add_column("translated", justify="right")
+    table.add_column("targets", justify="right")
+    table.add_column("meaning")
+    for name, (title, meaning) in _BESIDE_REAL.items():
+        measured: Measured = getattr(pairs, name)
+        values = (f"{each.mean:.3g}" for each in (measured.generated, measured.floor))
+        table.add_row(title, *values, meaning)
+    console.print(table)
+    if verdict.passed:
+        console.print("passes the gate: nothing speaks against using it", highlight=False)
+        return
+    console.print("does not pass the gate, so that no training takes it:", highlight=False)
+    for reason in verdict.reasons:
+        console.print(f"- {reason}", highlight=False, markup=False, soft_wrap=True)
