@@ -12,6 +12,7 @@ _COMMANDS = {
     "train": "learn to make examples like those of a file, or like recorded play",
     "sample": "make examples, as numbers and as pictures",
     "evaluate": "judge a generator beside real examples, and say whether they may be used",
+    "augment": "write a file's examples with generated ones among them, if these may be used",
     "bench": "compare losses, or a classifier of rare classes with and without a generator",
 }
 

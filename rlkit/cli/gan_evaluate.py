@@ -132,5 +132,5 @@ def _tell(options: EvaluateOptions, judgement: Judgement) -> None:
         " the generator nor the comparison sees"
     )
     print_verdict(verdict)
-    if not judgement.copies_sought:
+    if judgement.learnt is None:
         print("name the rows that it learnt from by --learnt, so that copies can be found")

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from rlkit.cli.mistakes import blaming_user
-from rlkit.gan.features import FeatureConfig
+from rlkit.gan.features import FeatureConfig, FeatureExtractor
 from rlkit.gan.judging import UNSEEN, SplitConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rlkit.cli.gan_rows import Material
     from rlkit.gan.gan import GAN
     from rlkit.gan.judging import Parts
@@ -29,8 +31,11 @@ class Judgement:
     """Who saw which rows."""
     same: bool
     """Whether the data are those of its training."""
-    copies_sought: bool
-    """Whether anybody knew what copies to look for."""
+    extractor: FeatureExtractor
+    """Of the features that were compared."""
+    learnt: tuple[np.ndarray, np.ndarray | None] | None
+    """Rows that it learnt from, of which copies were sought, with labels if they have any; None
+    where nobody knew them."""
 
 
 def judged(
@@ -48,22 +53,35 @@ def judged(
     taken as known. learnt: reads what it learnt from, to find copies where the data are others.
     Raises Mistake for too few rows, other ones than it makes, and without torchmetrics.
     """
+    import numpy as np
+
     from rlkit.gan.judging import Judge, digest, parted
 
     known = gan.provenance
     split = as_trained(known.get("split"), SplitConfig, SplitConfig())
     same = digest(material.data, material.labels) == known.get("digest")
-    training = None
+    parts = parted(len(material.data), material.labels, split if same else UNSEEN)
+    training = (material, parts.learnt) if same else None
     if not same and learnt is not None:
         source = learnt()
-        training = source.data
+        places = np.arange(len(source.data))
         if digest(source.data, source.labels) == known.get("digest"):
-            training = training[parted(len(training), source.labels, split).learnt]
-    parts = parted(len(material.data), material.labels, split if same else UNSEEN)
+            places = parted(len(source.data), source.labels, split).learnt
+        training = source, places
+    seen = None
+    if training is not None:
+        source, places = training
+        seen = source.data[places], None if source.labels is None else source.labels[places]
     with blaming_user(ValueError, ImportError):
-        judge = Judge(material.data, material.labels, parts, features=features, training=training)
+        judge = Judge(
+            material.data,
+            material.labels,
+            parts,
+            features=features,
+            training=None if seen is None else seen[0],
+        )
         verdict = judge.verdict(gan, truncation=truncation, seed=seed)
-    return Judgement(verdict, parts, same, judge.training is not None)
+    return Judgement(verdict, parts, same, judge.extractor, seen)
 
 
 def as_trained(data: object, kind: type[T], default: T) -> T:

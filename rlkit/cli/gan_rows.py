@@ -4,7 +4,7 @@ how good examples are."""
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from rlkit.gan.metrics import Measured, Quality
     from rlkit.gan.quality_gate import Verdict
+
+_BESIDE = ("labels", "names", "groups", "about", "synthetic")
+"""What a file may hold beside its examples."""
 
 _GENERATED_BESIDE_REAL = {
     "fid": ("Fréchet distance", "as low as for real rows"),
@@ -46,6 +49,14 @@ class Material:
     """Of a folder for what is learnt from them."""
     source: dict[str, Any]
     """Where they come from; plain JSON data."""
+    beside: dict[str, np.ndarray] = field(default_factory=dict)
+    """What a file says beside (`rlkit.gan.labelled_rows`): "names" of labels, "groups" (count,),
+    "about"."""
+
+    def name_of(self, label: int) -> str:
+        """What a label is called: its name, or else its number."""
+        names = self.beside.get("names")
+        return str(label if names is None or label >= len(names) else names[label])
 
 
 def read_material(source: str, play: PlayConfig, console: Console) -> Material:
@@ -57,12 +68,12 @@ def read_material(source: str, play: PlayConfig, console: Console) -> Material:
     """
     from rlkit.gan.training_data import checked_examples, checked_labels
 
-    labels = None
+    labels, beside = None, {}
     if source == DIGITS:
         observations, labels = read_digits()
         name, came_from = DIGITS, {"file": DIGITS}
     elif source.endswith(".npz"):
-        observations, labels = _read(source)
+        observations, labels, beside = _read(source, console)
         name, came_from = Path(source).stem, {"file": Path(source).name}
     else:
         recorded = recorded_frames(source, play, console)
@@ -74,7 +85,7 @@ def read_material(source: str, play: PlayConfig, console: Console) -> Material:
             labels = classes[places.numpy()]
     except ValueError as error:
         raise Mistake(f"{source}: {error}") from error
-    return Material(data, labels, name, came_from)
+    return Material(data, labels, name, came_from, beside)
 
 
 def holds_pairs(source: str) -> bool:
@@ -82,14 +93,16 @@ def holds_pairs(source: str) -> bool:
     return source.endswith(".npz") and {"images", "targets"} <= set(_names(Path(source)))
 
 
-def write_examples(path: Path, data: np.ndarray, labels: np.ndarray | None) -> None:
+def write_examples(
+    path: Path, data: np.ndarray, labels: np.ndarray | None, **more: np.ndarray
+) -> None:
     """Write examples so that `read_material` reads them: an archive (.npz) with `images` or
-    `observations`, and `labels` where there are any."""
+    `observations`, and `labels` where there are any. more: other arrays, by name."""
     import numpy as np
 
     from rlkit.whole_files import whole_file
 
-    arrays = {"images" if data.ndim == 4 else "observations": data}
+    arrays = {"images" if data.ndim == 4 else "observations": data, **more}
     if labels is not None:
         arrays["labels"] = labels
     with whole_file(path) as beside, beside.open("wb") as file:
@@ -129,15 +142,35 @@ def _table(quality: Quality) -> Table:
     return table
 
 
-def _read(source: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Examples and labels, if there are any, in a file."""
-    from rlkit.observations import read_array
+def _read(
+    source: str, console: Console
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
+    """Examples of a file, labels, if there are any, and what it says beside.
+
+    What is marked as generated (`synthetic`) is left out: nothing is learnt from it, or judged by
+    it, as if it were real.
+    """
+    from rlkit.observations import ObservationsFileError, read_array
 
     path = Path(source)
     names = _names(path)
     wanted = "images" if "images" in names else "observations"
-    labels = read_array(path, "labels") if "labels" in names else None
-    return read_array(path, wanted, or_only=True), labels
+    data = read_array(path, wanted, or_only=True)
+    beside = {name: read_array(path, name) for name in _BESIDE if name in names}
+    marks = beside.pop("synthetic", None)
+    for name in ("labels", "groups"):
+        if name in beside and beside[name].shape != data.shape[:1]:
+            raise ObservationsFileError(
+                f"{path}: {len(data)} examples need as many {name}, got {beside[name].shape}"
+            )
+    if marks is not None:
+        if marks.shape != data.shape[:1] or marks.dtype != bool:
+            raise ObservationsFileError(f"{path}: {len(data)} examples need a mark of bool each")
+        console.print(f"left out {int(marks.sum()):,} generated examples of {source}")
+        data = data[~marks]
+        for name in {"labels", "groups"} & beside.keys():
+            beside[name] = beside[name][~marks]
+    return data, beside.pop("labels", None), beside
 
 
 def _names(path: Path) -> list[str]:

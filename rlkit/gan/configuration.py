@@ -143,8 +143,9 @@ class ImageToImageConfig(AdversarialConfig):
     """As in pix2pix."""
     batch_size: int = 8
     """Pairs in a step; 1 in pix2pix."""
-    reconstruction: float = 100.0
-    """Weight of the mean absolute error, lambda in pix2pix (eq. 4)."""
+    reconstruction: float = 1.0
+    """Weight of the mean absolute error, lambda in pix2pix (eq. 4), where it is 100: so large a
+    weight suits changes with one result, and keeps out what is random."""
     channels: int = 32
     """Of the outer layers, 64 in pix2pix; they double with each halving of the picture, up to
     `most_channels`."""

@@ -154,7 +154,7 @@ def test_a_translation_is_learnt() -> None:
         return np.concatenate((255 - pictures, pictures), 1)
 
     learnt, others = squares(64), squares(16, seed=1)
-    model = quick().fit(learnt, translated(learnt))
+    model = quick(reconstruction=100.0).fit(learnt, translated(learnt))
     made = model.transform(others)
     assert made.shape == (16, 2, 16, 16)
     assert made.dtype == np.uint8
