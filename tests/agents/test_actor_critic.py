@@ -18,6 +18,8 @@ from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
 
+from .small_worlds import Walk
+
 FLAT = Box(-1, 1, (3,), np.float32)
 FRAMES = Box(0, 255, (2, 15, 15), np.uint8)
 FOUR = Discrete(4)
@@ -264,31 +266,6 @@ def test_a_policy_without_memory_refuses_a_state(method: str):
 
 
 # Stable-Baselines3
-
-
-class Walk(gym.Env):
-    """A walk in three dimensions, the reward being where the first one leads."""
-
-    observation_space = FLAT
-    moves = np.array([[0.3, -0.2, 0], [-0.1, 0.3, 0.1], [0, -0.3, -0.2], [-0.2, 0.1, 0.3]])
-
-    def __init__(self, action_space: gym.Space) -> None:
-        self.action_space = action_space
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._place = self.np_random.uniform(-1, 1, 3)
-        self._steps = 0
-        return self._place.astype(np.float32), {}
-
-    def step(self, action):
-        assert action in self.action_space
-        discrete = isinstance(self.action_space, Discrete)
-        move = self.moves[action] if discrete else np.append(action, 0.1)
-        self._place = np.clip(self._place + move, -1, 1)
-        self._steps += 1
-        reward = float(self._place[0])
-        return self._place.astype(np.float32), reward, reward > 0.9, self._steps == 30, {}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,40 +16,12 @@ from rlkit_agents.dqn import DQN, DQNConfig, rainbow
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
-from rlkit_agents.step import Step
 from rlkit_agents.symmetry import Symmetry
+
+from .small_worlds import Corridor, Ring, trained
 
 NUM_ENVS = 8
 NO_EXPLORATION = LinearSchedule(0, 0, 0)
-
-
-def learner(config: DQNConfig, envs: SyncVectorEnv, seed: int = 0) -> DQN:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return DQN(
-        config,
-        envs.single_observation_space,
-        envs.single_action_space,
-        envs.num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
-
-
-def trained(config: DQNConfig, envs: SyncVectorEnv, steps: int) -> DQN:
-    """A learner after `steps` batched steps, its policy in evaluation mode."""
-    algorithm = learner(config, envs)
-    observations, _ = envs.reset(seed=1)
-    ended = np.zeros(envs.num_envs, bool)
-    for _ in range(steps):
-        actions = algorithm.act(observations)
-        observations, rewards, terminated, truncated, _ = envs.step(actions)
-        rewards = np.asarray(rewards, np.float32)
-        algorithm.observe(Step(observations, rewards, terminated, truncated, ~ended))
-        ended = terminated | truncated
-        algorithm.update()
-    algorithm.policy.eval()
-    return algorithm
 
 
 def small(**changes: Any) -> dict[str, Any]:
@@ -69,26 +41,6 @@ def small(**changes: Any) -> dict[str, Any]:
         epsilon=LinearSchedule(1.0, 0.3, 2_000),
     )
     return settings | changes
-
-
-class Corridor(gym.Env):
-    """Five cells. In each, one of three actions leads on, others stay; leaving the last pays 1."""
-
-    leads_on = (1, 0, 2, 1, 0)
-    observation_space = Box(0, 1, (5,), np.float32)
-    action_space = Discrete(3)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._cell, self._steps = int(self.np_random.integers(5)), 0
-        return np.eye(6, 5, dtype=np.float32)[self._cell], {}
-
-    def step(self, action):
-        self._cell += int(action == self.leads_on[self._cell])
-        self._steps += 1
-        left = self._cell == 5
-        observation = np.eye(6, 5, dtype=np.float32)[self._cell]
-        return observation, float(left), left, self._steps == 20, {}
 
 
 def noisy_mlp(**changes: Any) -> NetworkConfig:
@@ -152,7 +104,7 @@ def corridor_values(config: DQNConfig) -> np.ndarray:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_finds_the_way_and_its_value(variant: str):
     config = VARIANTS[variant]
-    policy = trained(config, SyncVectorEnv([Corridor] * NUM_ENVS), steps=400).policy
+    policy = trained(partial(DQN, config), SyncVectorEnv([Corridor] * NUM_ENVS), steps=400).policy
     with torch.no_grad():
         values = policy.q_values(torch.eye(5)).numpy()
     assert tuple(values.argmax(1)) == Corridor.leads_on
@@ -160,38 +112,14 @@ def test_every_variant_finds_the_way_and_its_value(variant: str):
         np.testing.assert_allclose(values, corridor_values(config), atol=0.06)
 
 
-class Ring(gym.Env):
-    """Three places, visited in turn whatever one does; leaving the last pays 1.
-
-    Episodes end there, or are cut short after 5 steps, in the last place.
-    """
-
-    observation_space = Box(0, 1, (3,), np.float32)
-    action_space = Discrete(2)
-
-    def __init__(self, ends: Literal["terminated", "truncated"]) -> None:
-        self._terminates = ends == "terminated"
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._steps = 0
-        return np.eye(3, dtype=np.float32)[0], {}
-
-    def step(self, action):
-        self._steps += 1
-        place = self._steps % 3
-        terminated = self._terminates and place == 0
-        truncated = not self._terminates and self._steps == 5
-        return np.eye(3, dtype=np.float32)[place], float(place == 0), terminated, truncated, {}
-
-
 @pytest.mark.parametrize("n_step", [1, 3])
-@pytest.mark.parametrize("ends", ["terminated", "truncated"])
-def test_a_truncated_episode_is_worth_what_would_have_followed(ends, n_step: int):
+@pytest.mark.parametrize("terminates", [True, False])
+def test_a_truncated_episode_is_worth_what_would_have_followed(terminates: bool, n_step: int):
     config = DQNConfig(**small(n_step=n_step, target_update_every=8))
-    policy = trained(config, SyncVectorEnv([partial(Ring, ends)] * NUM_ENVS), steps=250).policy
+    envs = SyncVectorEnv([partial(Ring, terminates)] * NUM_ENVS)
+    policy = trained(partial(DQN, config), envs, steps=250).policy
     values = np.array([0.49, 0.7, 1.0])
-    if ends == "truncated":
+    if not terminates:
         values /= 1 - 0.7**3  # the same again, three steps later, for ever
     with torch.no_grad():
         learnt = policy.q_values(torch.eye(3)).numpy()
@@ -235,7 +163,7 @@ def test_a_convolutional_network_sees_motion_in_stacked_frames():
             learning_rate=1e-3,
         )
     )
-    policy = trained(config, SyncVectorEnv([Drift] * NUM_ENVS), steps=250).policy
+    policy = trained(partial(DQN, config), SyncVectorEnv([Drift] * NUM_ENVS), steps=250).policy
     to_left = np.stack([np.stack([bar(c), bar(c - 3)]) for c in range(15)])
     to_right = np.stack([np.stack([bar(c), bar(c + 3)]) for c in range(15)])
     assert (policy.predict(to_left, deterministic=True)[0] == 0).all()
@@ -278,7 +206,7 @@ def test_a_symmetry_teaches_the_side_that_was_never_seen(mirrored: bool):
             symmetries=(left_and_right,) if mirrored else (),
         )
     )
-    policy = trained(config, SyncVectorEnv([Sides] * NUM_ENVS), steps=200).policy
+    policy = trained(partial(DQN, config), SyncVectorEnv([Sides] * NUM_ENVS), steps=200).policy
     left = np.stack([spot(row, column) for row in range(11) for column in range(4)])
     right = np.flip(left, -1)
     assert (policy.predict(left, deterministic=True)[0] == 0).all()

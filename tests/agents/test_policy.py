@@ -21,6 +21,8 @@ from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.policy import Policy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 
+from .small_worlds import Walk
+
 FLAT = Box(-1, 1, (3,), np.float32)
 FRAMES = Box(0, 255, (2, 15, 15), np.uint8)
 MLP = NetworkConfig(torso="mlp", hidden_sizes=(16, 8))
@@ -233,29 +235,9 @@ def test_a_description_of_something_else_is_refused(description: dict, complaint
 # Stable-Baselines3
 
 
-class Walk(gym.Env):
-    """A walk in three dimensions by four actions, the reward being where the first one leads."""
-
-    observation_space = FLAT
-    action_space = Discrete(4)
-    moves = np.array([[0.3, -0.2, 0], [-0.1, 0.3, 0.1], [0, -0.3, -0.2], [-0.2, 0.1, 0.3]])
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._place = self.np_random.uniform(-1, 1, 3)
-        self._steps = 0
-        return self._place.astype(np.float32), {}
-
-    def step(self, action):
-        self._place = np.clip(self._place + self.moves[action], -1, 1)
-        self._steps += 1
-        reward = float(self._place[0])
-        return self._place.astype(np.float32), reward, reward > 0.9, self._steps == 30, {}
-
-
 def test_stable_baselines3_evaluates_it_as_we_do():
     policy = q_policy()
-    envs = DummyVecEnv([Walk])
+    envs = DummyVecEnv([lambda: Walk(Discrete(4))])
     envs.seed(3)
     returns, lengths = evaluate_policy(
         policy,  # pyright: ignore[reportArgumentType] (a policy is not one of theirs)
@@ -264,7 +246,7 @@ def test_stable_baselines3_evaluates_it_as_we_do():
         return_episode_rewards=True,
         warn=False,
     )
-    env, ours = Walk(), []
+    env, ours = Walk(Discrete(4)), []
     for episode in range(6):
         observation, _ = env.reset(seed=3 if episode == 0 else None)
         rewards, over = [], False

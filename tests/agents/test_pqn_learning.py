@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import SyncVectorEnv
 
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.pqn import PQN, PQNConfig
 from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.schedules import LinearSchedule
-from rlkit_agents.step import Step
 from rlkit_envs.recall import RecallEnvs
 
+from .small_worlds import Corridor, Ring, share_recalled, trained
+
 NUM_ENVS = 16
-
-
-def trained(config: PQNConfig, envs: VectorEnv, steps: int) -> PQN:
-    """A learner after `steps` batched steps, its policy in evaluation mode."""
-    exploration, replay, initialisation = np.random.SeedSequence(0).spawn(3)
-    algorithm = PQN(
-        config,
-        envs.single_observation_space,
-        envs.single_action_space,
-        envs.num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
-    observations, _ = envs.reset(seed=1)
-    ended = np.zeros(envs.num_envs, bool)
-    for _ in range(steps):
-        actions = algorithm.act(observations)
-        algorithm.update()
-        observations, rewards, terminated, truncated, _ = envs.step(actions)
-        rewards = np.asarray(rewards, np.float32)
-        algorithm.observe(Step(observations, rewards, terminated, truncated, ~ended))
-        ended = terminated | truncated
-    algorithm.policy.eval()
-    return algorithm
 
 
 def small(**changes: Any) -> PQNConfig:
@@ -59,26 +34,6 @@ def small(**changes: Any) -> PQNConfig:
         precision="float32",
     )
     return PQNConfig(**(settings | changes))
-
-
-class Corridor(gym.Env):
-    """Five cells. In each, one of three actions leads on, others stay; leaving the last pays 1."""
-
-    leads_on = (1, 0, 2, 1, 0)
-    observation_space = Box(0, 1, (5,), np.float32)
-    action_space = Discrete(3)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._cell, self._steps = int(self.np_random.integers(5)), 0
-        return np.eye(6, 5, dtype=np.float32)[self._cell], {}
-
-    def step(self, action):
-        self._cell += int(action == self.leads_on[self._cell])
-        self._steps += 1
-        left = self._cell == 5
-        observation = np.eye(6, 5, dtype=np.float32)[self._cell]
-        return observation, float(left), left, self._steps == 20, {}
 
 
 VARIANTS = {
@@ -105,7 +60,7 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_finds_the_way(variant: str):
     config = VARIANTS[variant]
-    policy = trained(config, SyncVectorEnv([Corridor] * NUM_ENVS), steps=600).policy
+    policy = trained(partial(PQN, config), SyncVectorEnv([Corridor] * NUM_ENVS), steps=600).policy
     with torch.no_grad():
         values = policy.q_values(torch.eye(5)).numpy()
     assert tuple(values.argmax(1)) == Corridor.leads_on
@@ -115,31 +70,6 @@ def test_every_variant_finds_the_way(variant: str):
         expected = np.repeat(config.discount * leading_on[:, None], 3, axis=1)
         expected[np.arange(5), Corridor.leads_on] = leading_on
         np.testing.assert_allclose(values, expected, atol=0.08)
-
-
-class Ring(gym.Env):
-    """Three places, visited in turn whatever one does; leaving the last pays 1.
-
-    Episodes end there, or are cut short after 5 steps, in the last place.
-    """
-
-    observation_space = Box(0, 1, (3,), np.float32)
-    action_space = Discrete(2)
-
-    def __init__(self, terminates: bool) -> None:
-        self._terminates = terminates
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._steps = 0
-        return np.eye(3, dtype=np.float32)[0], {}
-
-    def step(self, action):
-        self._steps += 1
-        place = self._steps % 3
-        terminated = self._terminates and place == 0
-        truncated = not self._terminates and self._steps == 5
-        return np.eye(3, dtype=np.float32)[place], float(place == 0), terminated, truncated, {}
 
 
 @pytest.mark.parametrize("trace_decay", [0.0, 0.9])
@@ -153,29 +83,14 @@ def test_a_truncated_episode_is_worth_what_would_have_followed(
         learning_rate_end=1e-4,
         learning_rate_steps=11_200,
     )
-    envs = SyncVectorEnv([lambda: Ring(terminates)] * NUM_ENVS)
-    policy = trained(config, envs, steps=700).policy
+    envs = SyncVectorEnv([partial(Ring, terminates)] * NUM_ENVS)
+    policy = trained(partial(PQN, config), envs, steps=700).policy
     values = np.array([0.49, 0.7, 1.0])
     if not terminates:
         values /= 1 - 0.7**3  # the same again, three steps later, for ever
     with torch.no_grad():
         learnt = policy.q_values(torch.eye(3)).numpy()
     np.testing.assert_allclose(learnt, np.stack([values, values], axis=1), atol=0.05)
-
-
-def share_recalled(algorithm: PQN, envs: RecallEnvs, steps: int) -> float:
-    """The share of right answers of the policy, acting greedily."""
-    observations, _ = envs.reset(seed=1000)
-    state = None
-    right, episodes = 0.0, 0
-    starts = np.ones(envs.num_envs, bool)
-    for _ in range(steps):
-        actions, state = algorithm.policy.predict(observations, state, starts, deterministic=True)
-        observations, rewards, terminated, _, _ = envs.step(actions)
-        right += rewards.sum()
-        episodes += terminated.sum()
-        starts = np.any(observations[:, :-1], axis=1)  # a cue is shown
-    return right / episodes
 
 
 @pytest.mark.parametrize("memory", ["none", "gru", "lstm"])
@@ -188,7 +103,7 @@ def test_only_memory_recalls_a_cue(memory: Any):
         discount=0.9,
     )
     envs = RecallEnvs(NUM_ENVS, cues=3, min_delay=1, max_delay=3)
-    share = share_recalled(trained(config, envs, steps=1_600), envs, steps=300)
+    share = share_recalled(trained(partial(PQN, config), envs, steps=1_600).policy, envs, steps=300)
     if memory == "none":
         assert share == pytest.approx(1 / 3, abs=0.08)
     else:
