@@ -150,7 +150,7 @@ def test_pairs_come_back_from_their_file(tmp_path: Path) -> None:
         ({"images": images, "targets": targets[:, :, :8]}, r"as many and of one height"),
         ({"images": images / 255.0, "targets": targets}, "pictures are bytes"),
     ):
-        np.savez(path, **wrong)
+        np.savez(path, **wrong)  # pyright: ignore[reportArgumentType]
         with pytest.raises(ObservationsFileError, match=message):
             read_pairs(path)
 
