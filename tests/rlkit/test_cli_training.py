@@ -1,7 +1,6 @@
 """Training, resuming, evaluating and comparing from the command line, and what goes wrong there."""
 
 import json
-import resource
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,8 @@ from rlkit.sb3.config import StableBaselinesConfig
 from rlkit.training import Training
 from rlkit_agents.ppo_config import PPOConfig
 from rlkit_agents.step import Step
+
+from .interruptions import files_no_larger_than
 
 QUICK = (
     "--learner-threads=1",
@@ -466,17 +467,6 @@ def test_a_runs_folder_that_cannot_be_written_is_named(
         patch.setattr(Path, "mkdir", refuse)
         assert train(tmp_path / "locked", "--steps=400") == 2
     assert "Permission denied" in mistake(capsys)
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """Writing past `size` bytes fails, as on a full disk; Python ignores the signal for it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(

@@ -3,9 +3,6 @@
 import json
 import os
 import pickle
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,8 @@ from rlkit.policy_file import (
     space_to_json,
     write_policy_file,
 )
+
+from .interruptions import files_no_larger_than
 
 HEADER: dict[str, Any] = {
     "architecture": {"torso": "small", "hidden_sizes": [256, 128]},
@@ -174,20 +173,9 @@ def assert_refused(path: Path, message: str | None = None) -> None:
     assert "\n" not in str(caught.value)
 
 
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Makes the system refuse longer files, in the middle of a write, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_write_that_fails_keeps_the_old_file(policy: Path) -> None:
     before = policy.read_bytes()
-    with pytest.raises(OSError, match="File too large") as caught, files_of_at_most(1024):
+    with pytest.raises(OSError, match="File too large") as caught, files_no_larger_than(1024):
         write_policy_file(policy, HEADER, {"weights": torch.ones(10_000)})
     assert caught.value.filename == str(policy)
     assert policy.read_bytes() == before

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,8 @@ from rlkit.training import Training, resume, train
 from rlkit_agents.algorithm import NonFiniteGradientError
 from rlkit_agents.step import Step
 from rlkit_envs.atari import AtariProtocol
+
+from .interruptions import At, Killed, kill
 
 
 class Match(gym.Env):
@@ -137,26 +138,6 @@ def with_settings(recipe: Recipe, **settings: Any) -> Recipe:
     config = recipe.algorithm
     assert isinstance(config, StableBaselinesConfig)
     return replace(recipe, algorithm=replace(config, settings={**config.settings, **settings}))
-
-
-class Killed(Exception):
-    """Ends a training as a crash would."""
-
-
-class At(Callback):
-    """Calls `act` once, when `steps` are reached."""
-
-    def __init__(self, steps: int, act: Callable[[Training], None]) -> None:
-        self.steps, self.act = steps, act
-
-    def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
-        if training.steps >= self.steps:
-            self.steps = 2**62
-            self.act(training)
-
-
-def kill(training: Training) -> None:
-    raise Killed
 
 
 def begin(recipe: Recipe, runs: Path, *callbacks: Callback) -> StableBaselinesTraining:

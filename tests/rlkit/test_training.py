@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.step import Step
 from rlkit_envs.atari import AtariProtocol
+
+from .interruptions import At, Killed, kill
 
 BOXING = AtariProtocol("boxing", height=42, width=42)
 
@@ -87,26 +88,6 @@ def _short_atari_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
         return environment
 
     monkeypatch.setattr(evaluating, "for_evaluation", short)
-
-
-class Killed(Exception):
-    """Ends a training as a crash would."""
-
-
-class At(Callback):
-    """Calls `act` once, when `steps` are reached."""
-
-    def __init__(self, steps: int, act: Callable[[Training], None]) -> None:
-        self.steps, self.act = steps, act
-
-    def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
-        if training.steps >= self.steps:
-            self.steps = 2**62
-            self.act(training)
-
-
-def kill(training: Training) -> None:
-    raise Killed
 
 
 def begin(recipe: Recipe, runs: Path, *callbacks: Callback) -> Run:
