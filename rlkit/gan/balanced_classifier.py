@@ -20,7 +20,7 @@ from torch.nn import functional
 from rlkit.estimator import ConfiguredEstimator
 from rlkit.gan.configuration import require
 from rlkit.gan.features import FeatureExtractor
-from rlkit.gan.training_data import checked_examples
+from rlkit.gan.training_data import checked_examples, checked_pictures
 from rlkit_agents.augmentation import Augmentation
 
 _BATCH = 256
@@ -30,11 +30,11 @@ _BATCH = 256
 class BalancedClassifierConfig:
     """Parameters of a `BalancedClassifier`. Raises ValueError for numbers out of range."""
 
-    class_weight: Literal["balanced"] | None = None
+    class_weight: Literal["balanced"] | None = "balanced"
     """balanced weighs each example by count / (classes * count of its class), as scikit-learn
     does; None weighs all alike."""
     oversample: bool = False
-    """Draw all classes equally often, whatever their shares."""
+    """Draw all classes equally often, whatever their shares; weights are all alike then."""
     augmentation: Augmentation | None = None
     """Changes the examples of every batch, with their labels kept; None for none."""
     steps: int = 600
@@ -115,7 +115,7 @@ class BalancedClassifier(ConfiguredEstimator[BalancedClassifierConfig]):
         """The chance (count, classes) of each class, in the order of `classes_`. Raises as
         `predict` does."""
         network: FeatureExtractor = self._learned("network_")
-        data = checked_examples(examples)
+        data = _as_learnt(examples)
         with torch.inference_mode():
             chances = [functional.softmax(network.logits(rows), 1) for rows in data.split(_BATCH)]
         return torch.cat(chances).double().numpy()
@@ -146,6 +146,14 @@ def macro_f1(labels: NDArray[Any], told: NDArray[Any]) -> float:
     return float(np.mean([hit / size for hit, size in zip(hits, sizes, strict=True)]))
 
 
+def _as_learnt(examples: ArrayLike | Tensor) -> Tensor:
+    """Examples as `checked_examples` gives them, but also a single one, or none."""
+    array = examples if isinstance(examples, Tensor) else np.asarray(examples)
+    if array.ndim in (3, 4):
+        return checked_pictures(array, least=0)
+    return torch.as_tensor(array, dtype=torch.float32)
+
+
 def _network(data: Tensor, hidden: int, classes: tuple[int, ...]) -> FeatureExtractor:
     """Before any learning. Pictures are halved three times and not pooled to less: where something
     is may be what tells the classes."""
@@ -167,7 +175,8 @@ def _learn(
 ) -> None:
     counts = torch.bincount(targets)
     rarity = len(targets) / (len(counts) * counts)
-    weights = rarity if config.class_weight == "balanced" else None
+    weighted = config.class_weight == "balanced" and not config.oversample
+    weights = rarity if weighted else None
     random = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.AdamW(
         network.parameters(),

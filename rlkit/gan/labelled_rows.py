@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,24 @@ class LabelledRows:
         """How many examples each class has, by name."""
         counted = np.bincount(self.labels, minlength=len(self.names))
         return dict(zip(self.names, counted.tolist(), strict=True))
+
+    def without(self, names: Sequence[str]) -> LabelledRows:
+        """The examples of all other classes. Raises ValueError for names that are not there, and
+        where nothing is left."""
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise ValueError(
+                f"no class is called {unknown[0]!r}; there are {', '.join(self.names)}"
+            )
+        left = [place for place, name in enumerate(self.names) if name not in names]
+        kept = np.isin(self.labels, left)
+        return LabelledRows(
+            self.data[kept],
+            np.searchsorted(left, self.labels[kept]),
+            tuple(self.names[place] for place in left),
+            self.groups[kept],
+            self.about,
+        )
 
 
 def write_labelled_rows(path: str | os.PathLike[str], rows: LabelledRows) -> None:

@@ -37,7 +37,7 @@ class OutcomeConfig:
     force_n: float | None = None
     """The magnet's pull in newtons; None leaves it to the tier, which has about 9. Two parts at
     once come out as good as never with that, and the more often the stronger it is."""
-    size: int = 32
+    size: int = 24
     """Pixels of a crop's sides, even; 3.5 mm each. What is beyond the camera's field repeats its
     edge."""
     level_mm: float = 0.6

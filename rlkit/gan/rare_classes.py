@@ -1,7 +1,7 @@
 """What a generator is worth to a classifier whose rare classes have few examples.
 
-Beside it: nothing, class weights, oversampling, and classical augmentation of what was oversampled.
-All have the same network, steps and rows; the generator learns from the rows that the classifier
+Beside it: nothing, class weights, oversampling, and classical augmentation under class weights. All
+have the same network, steps and rows; the generator learns from the rows that the classifier
 has, and is judged by some of them. What is measured on is of other groups, such as episodes, and
 nobody learns from it.
 """
@@ -41,7 +41,7 @@ PLAIN, WEIGHTS, OVERSAMPLED, AUGMENTED = "plain", "class weights", "oversampled"
 CLASSICAL = (WEIGHTS, OVERSAMPLED, AUGMENTED)
 """What a generator has to beat."""
 
-GENERATED: Mapping[str, str] = {"generated": OVERSAMPLED, "generated, augmented": AUGMENTED}
+GENERATED: Mapping[str, str] = {"generated": WEIGHTS, "generated, augmented": AUGMENTED}
 """Method -> what it is without generated rows, and where the gate lets none pass."""
 
 UNGATED = ", no gate"
@@ -297,7 +297,7 @@ class _Contest:
         if generated == generator.usable:
             generator.admit_to(share, most, self._seed)
         else:
-            made, labels = generator.sample(generated, most, self._seed)
+            made, labels = generator.sample(generated, most, self._seed + 1)
             share.take(torch.from_numpy(made), torch.from_numpy(labels))
         return share
 
@@ -315,8 +315,8 @@ class _Contest:
         classifier = BalancedClassifier(
             replace(
                 self._config.classifier,
-                class_weight="balanced" if method == WEIGHTS else None,
-                oversample=method in (OVERSAMPLED, AUGMENTED),
+                class_weight="balanced" if method in (WEIGHTS, AUGMENTED) else None,
+                oversample=method == OVERSAMPLED,
                 augmentation=_classical(self._config, data) if method == AUGMENTED else None,
                 seed=self._seed,
             )
@@ -374,12 +374,13 @@ def _check_counts(
     training: NDArray[np.int64],
     test: NDArray[np.int64],
 ) -> None:
-    """Raise ValueError where a rare class has too few rows to learn from or to test on."""
-    for label, name in rare.items():
+    """Raise ValueError where a class has too few rows to learn from or to test on."""
+    for label in np.unique(rows.labels).tolist():
+        wanted = max(config.examples) if label in rare else 2
         left, tested = ((rows.labels[part] == label).sum() for part in (training, test))
-        if left < max(config.examples) or not tested:
+        if left < wanted or not tested:
             raise ValueError(
-                f"seed {seed} leaves {left} rows of {name} to learn from and {tested} to test on,"
-                f" and {max(config.examples)} are to be learnt from: ask for fewer examples, name"
-                " other rare classes, or record more"
+                f"seed {seed} leaves {left} rows of {rows.names[label]!r} to learn from and"
+                f" {tested} to test on, where {wanted} are to be learnt from: ask for fewer"
+                " examples, leave the class out, or record more"
             )

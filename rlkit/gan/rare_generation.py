@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from rlkit.divergence import DivergenceError, DivergenceWarning
-from rlkit.gan.balanced_classifier import BalancedClassifier
-from rlkit.gan.class_judging import ClassThresholds, ClassVerdict, judge_class
+from rlkit.gan.class_filling import judge_classes
+from rlkit.gan.class_judging import ClassThresholds, ClassVerdict
 from rlkit.gan.configuration import GANConfig, require
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.gan import GAN
@@ -28,14 +28,18 @@ from rlkit.gan.judging import JUDGE, Judge, SplitConfig, parted
 from rlkit.gan.quality_gate import GateError, QualityThresholds, Verdict
 from rlkit.gan.synthetic_share import SyntheticShare
 
+FEW_ROWS = GANConfig(r1=5.0, r2=5.0, average_decay=0.995, hidden_sizes=(256, 256), channels=16)
+"""A generator for some hundred rows and few thousand steps: stronger penalties, and an average that
+has forgotten its beginning by then."""
+
 
 @dataclass(frozen=True)
 class RareGenerationConfig:
     """How rare classes are generated and judged. Raises ValueError for what makes no sense."""
 
-    gan: GANConfig = field(default_factory=GANConfig)
+    gan: GANConfig = FEW_ROWS
     """The generator, but for its epochs, which follow from `steps`, and its seed."""
-    steps: int = 2_000
+    steps: int = 3_000
     """Of the generator, whatever the number of rows."""
     rows_of_class: int = 500
     """Of each class in a pass: of larger classes so many are drawn, of smaller ones rows recur."""
@@ -47,12 +51,9 @@ class RareGenerationConfig:
     """Of all classes together."""
     class_thresholds: ClassThresholds = field(default_factory=ClassThresholds)
     """Of each rare class."""
-    judged_rows: int = 500
-    """Generated of each rare class to be judged."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "rows_of_class", "judged_rows"):
-            require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        require("steps", self.steps, self.steps >= 1, "at least 1")
         require("rows_of_class", self.rows_of_class, self.rows_of_class >= 2, "at least 2")
 
 
@@ -65,7 +66,7 @@ class RareGenerator:
     verdict: Verdict | None
     """On all classes together; None where it was not judged."""
     classes: Mapping[int, ClassVerdict]
-    """Label -> verdict on a rare class."""
+    """Label -> verdict on a rare class; where nothing was judged, of those with too few rows."""
     refusals: tuple[str, ...]
     """Why nothing at all was judged, a sentence each."""
 
@@ -102,7 +103,8 @@ class RareGenerator:
         """
         if not self.usable or self.verdict is None:
             raise GateError(f"generated rows are not used: {'; '.join(self.reasons)}")
-        rows, labels = self.sample(self.usable, count, seed)
+        # Another seed than that of the samples that were judged.
+        rows, labels = self.sample(self.usable, count, seed + 1)
         share.admit(torch.from_numpy(rows), torch.from_numpy(labels), self.verdict)
         return self.usable
 
@@ -129,10 +131,12 @@ def learn_rare(
     if unknown or not rare:
         raise ValueError(f"rare classes are not there: {', '.join(unknown) or 'none are named'}")
     parts = parted(len(labels), labels, replace(config.split, seed=seed))
-    compared = {label: parts.compared[labels[parts.compared] == label] for label in rare}
-    verdicts = {
-        label: ClassVerdict(name, len(compared[label]), None, config.class_thresholds)
-        for label, name in rare.items()
+    least = config.class_thresholds.min_rows
+    held_back = {label: int((labels[parts.compared] == label).sum()) for label in rare}
+    too_few = {
+        label: ClassVerdict(rare[label], count, None, config.class_thresholds)
+        for label, count in held_back.items()
+        if count < least
     }
     refusals: tuple[str, ...] = ()
     if len(parts.compared) < 2 * config.thresholds.min_rows:
@@ -140,11 +144,7 @@ def learn_rare(
             f"only {len(parts.compared)} real rows can be held back to compare with, and fewer than"
             f" {2 * config.thresholds.min_rows} prove little",
         )
-    judged = [
-        label
-        for label, places in compared.items()
-        if not refusals and len(places) >= max(4, config.class_thresholds.min_rows)
-    ]
+    judged = not refusals and len(too_few) < len(rare)
     # What cannot be judged anyway may as well learn from every row.
     learnt = parts.learnt if judged else np.arange(len(labels))
     judge = None
@@ -153,24 +153,22 @@ def learn_rare(
     try:
         gan = _trained(data[learnt], labels[learnt], config, seed)
     except DivergenceError as error:
-        return RareGenerator(None, None, verdicts, (*refusals, str(error)))
+        return RareGenerator(None, None, too_few, (*refusals, str(error)))
     if judge is None:
-        return RareGenerator(gan, None, verdicts, refusals)
+        return RareGenerator(gan, None, too_few, refusals)
     together = Verdict(judge.verdict(gan, seed=seed).quality, config.thresholds)
-    classifier = BalancedClassifier(class_weight="balanced", seed=seed)
-    classifier.fit(data[parts.judge], labels[parts.judge])
-    for label in judged:
-        quality = judge_class(
-            data[compared[label]],
-            data[np.setdiff1d(parts.compared, compared[label])],
-            gan.sample(config.judged_rows, label, seed),
-            data[learnt[labels[learnt] == label]],
-            label=label,
-            extractor=judge.extractor,
-            classifier=classifier,
-            seed=seed,
-        )
-        verdicts[label] = replace(verdicts[label], quality=quality)
+    verdicts = judge_classes(
+        gan,
+        data,
+        labels,
+        parts,
+        wanted=tuple(rare),
+        learnt=(data[learnt], labels[learnt]),
+        extractor=judge.extractor,
+        name_of=rare.__getitem__,
+        thresholds=config.class_thresholds,
+        seed=seed,
+    )
     return RareGenerator(gan, together, verdicts, refusals)
 
 
