@@ -11,8 +11,8 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff
 
 from rlkit.cli.json_lines import append_line, read_lines
-from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.mistakes import blaming_user
+from rlkit.cli.options import check_least, check_writable, parse
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ class BenchOptions:
 def run(arguments: Sequence[str]) -> int:
     """Compare as `arguments` say."""
     options = parse(BenchOptions, arguments, "autoencoder bench")
-    if options.seeds < 1:
-        raise Mistake(f"--seeds must be at least 1, got {options.seeds}")
+    check_least(options, seeds=1)
     check_writable("--output", options.output, ".jsonl")
     from rlkit.autoencoder.anomalies.bench import (
         DETECTORS,

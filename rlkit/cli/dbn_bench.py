@@ -14,7 +14,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.json_lines import append_line, read_lines
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.options import check_least, check_writable, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,9 +50,7 @@ class BenchOptions:
 def run(arguments: Sequence[str]) -> int:
     """Measure as `arguments` say."""
     options = parse(BenchOptions, arguments, "dbn bench")
-    for name in ("seeds", "threads"):
-        if getattr(options, name) < 1:
-            raise Mistake(f"--{name} must be at least 1, got {getattr(options, name)}")
+    check_least(options, seeds=1, threads=1)
     check_writable("--output", options.output, ".jsonl")
     check_writable("--plot", options.plot, ".svg")
     if options.plot is not None and options.name != "initialisation":

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from rlkit.cli.mistakes import Mistake
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.options import check_least, check_writable, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,10 +40,7 @@ class SampleOptions:
 def run(arguments: Sequence[str]) -> int:
     """Dream as `arguments` say."""
     options = parse(SampleOptions, arguments, "dbn sample")
-    for name, least in (("count", 1), ("steps", 0), ("seed", 0)):
-        value = getattr(options, name)
-        if value < least:
-            raise Mistake(f"--{name} must be at least {least}, got {value}")
+    check_least(options, count=1, steps=0, seed=0)
     check_writable("--output", options.output, ".npz")
     from rlkit.dbn.pictures import picture_shape
     from rlkit.dbn.quality import stack_of

@@ -16,7 +16,7 @@ from rlkit.cli.gan_judgement import Judgement, as_trained, judged
 from rlkit.cli.gan_rows import print_verdict, read_material
 from rlkit.cli.gan_translation import evaluate_translation, refuse
 from rlkit.cli.mistakes import Mistake
-from rlkit.cli.options import parse
+from rlkit.cli.options import check_least, parse
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE
 from rlkit.observations import PlayConfig
@@ -59,8 +59,7 @@ class EvaluateOptions:
 def run(arguments: Sequence[str]) -> int:
     """Judge as `arguments` say."""
     options = parse(EvaluateOptions, arguments, "gan evaluate")
-    if options.seed < 0:
-        raise Mistake(f"--seed must be at least 0, got {options.seed}")
+    check_least(options, seed=0)
     if not 0.0 < options.truncation <= 1.0:
         raise Mistake(f"--truncation must be in (0, 1], got {options.truncation}")
     from rlkit.gan.gan import ImageToImage

@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.gan_rows import write_examples
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.options import check_least, check_writable, parse
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,7 @@ class SampleOptions:
 def run(arguments: Sequence[str]) -> int:
     """Make examples as `arguments` say."""
     options = parse(SampleOptions, arguments, "gan sample")
-    for name, least in (("count", 1), ("seed", 0)):
-        value = getattr(options, name)
-        if value < least:
-            raise Mistake(f"--{name} must be at least {least}, got {value}")
+    check_least(options, count=1, seed=0)
     output = options.output
     sheet_only = output.suffix.lower() == ".png"
     check_writable("--output", output, None if sheet_only else ".npz")

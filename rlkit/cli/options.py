@@ -51,6 +51,14 @@ def is_named(flag: str, arguments: Sequence[str]) -> bool:
     return any(argument.split("=", 1)[0] == flag for argument in arguments)
 
 
+def check_least(options: object, **least: int) -> None:
+    """Raise Mistake where one of the numbers that `least` names is lower among `options`."""
+    for name, lowest in least.items():
+        value = getattr(options, name)
+        if value < lowest:
+            raise Mistake(f"--{name.replace('_', '-')} must be at least {lowest}, got {value}")
+
+
 def check_writable(flag: str, file: Path | None, suffix: str | None = None) -> None:
     """Raise Mistake where nothing can be written into a file, before the work that takes long.
 
