@@ -167,6 +167,18 @@ class Augmenter:
                 batch = augmentation(batch, random=self._random)
         return batch, places
 
+    def with_clean(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows (batch, *shape) after all that is not learnt, and after its moves alone: what a
+        model that undoes everything else is shown, and what it should give."""
+        clean = batch
+        for augmentation in self._augmentations:
+            if isinstance(augmentation, Move):
+                drawn = augmentation.draw(len(batch), self._random)
+                batch, clean = augmentation.apply(batch, drawn), augmentation.apply(clean, drawn)
+            else:
+                batch = augmentation(batch, random=self._random)
+        return batch, clean
+
     def metrics(self) -> dict[str, Tensor | float]:
         """For the log: the share of the last batch that a learnt augmentation changed, if any."""
         return {} if self._learnt is None else {"augmented_share": self._learnt.last_share}

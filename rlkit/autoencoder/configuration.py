@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import gymnasium as gym
 
 from rlkit.autoencoder.bodies import LatentActivation
+from rlkit_agents.augmentation import augmentation_named
 from rlkit_agents.networks import ActivationName, NetworkConfig, TorsoName, smallest_frame
 from rlkit_agents.precision import Precision
 
@@ -56,6 +57,10 @@ class AutoencoderConfig:
     noise: float = 0.0
     """Standard deviation of noise that a denoising one sees as well, in units of the scaled input
     (bytes as [0, 1], other numbers standardised)."""
+    augmentation: tuple[str, ...] = ()
+    """Random changes of what is coded while learning, in this order, such as `shift:2 noise:8`
+    (`rlkit_agents.augmentation.KINDS`). What they move is to be decoded where it is then; all else
+    is to be undone: the target has no noise, square or shadow, and its own shades."""
     decoder_variance: float = 0.1
     """Of the normal distribution that a variational one decodes to, in the same units squared."""
     weight_decay: float = 1e-5
@@ -78,6 +83,9 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        object.__setattr__(self, "augmentation", tuple(self.augmentation))
+        for name in self.augmentation:
+            augmentation_named(name)
         for name, kinds in (("kind", Kind), ("reconstruction", Reconstruction)):
             if getattr(self, name) not in get_args(kinds):
                 known = ", ".join(get_args(kinds))

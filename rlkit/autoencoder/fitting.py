@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlkit.autoencoder.network import AutoencoderNetwork
 from rlkit.divergence import DivergenceError
+from rlkit_agents.augmentation import Augmenter
 
 _MAX_GRADIENT_NORM = 10.0
 
@@ -57,6 +58,8 @@ def fit(
     device = network.mean.device
     generator = torch.Generator(device).manual_seed(config.seed)
     shuffler = np.random.default_rng(config.seed)
+    augmenter = Augmenter(config.augmentation, np.random.SeedSequence(config.seed), device)
+    augmenter.check_fits(observations.shape[1:], observations.dtype)
     data, others = torch.from_numpy(observations), torch.from_numpy(held_out)
     network.learn_scaling(data.to(device))
     optimizer = torch.optim.AdamW(
@@ -67,7 +70,7 @@ def fit(
     begun = time.perf_counter()
     for number in range(1, config.epochs + 1):
         rate = optimizer.param_groups[0]["lr"]
-        loss = _pass(network, optimizer, data, shuffler, generator)
+        loss = _pass(network, optimizer, data, shuffler, generator, augmenter)
         told = _held_out_loss(network, others, config.seed)
         if not (math.isfinite(loss) and math.isfinite(told)):
             network.load_state_dict(best_weights)
@@ -99,6 +102,7 @@ def _pass(
     data: Tensor,
     shuffler: np.random.Generator,
     generator: torch.Generator,
+    augmenter: Augmenter,
 ) -> float:
     """One epoch; returns the mean loss, NaN as soon as one is not finite."""
     network.train()
@@ -106,7 +110,8 @@ def _pass(
     order = torch.from_numpy(shuffler.permutation(len(data)))
     total = 0.0
     for rows in order.split(network.config.batch_size):
-        loss = network.loss(data[rows].to(device), generator)
+        changed, clean = augmenter.with_clean(data[rows].to(device))
+        loss = network.loss(changed, generator, target=clean)
         if not torch.isfinite(loss):
             return math.nan
         optimizer.zero_grad()

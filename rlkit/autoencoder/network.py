@@ -119,23 +119,33 @@ class AutoencoderNetwork(nn.Module):
     def _code(self, outputs: Tensor) -> Tensor:
         return outputs[:, : self.config.latents]
 
-    def loss(self, observations: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def loss(
+        self,
+        observations: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        target: Tensor | None = None,
+    ) -> Tensor:
         """What learning minimises, a scalar: reconstruction error and the penalty of its kind.
 
-        generator: of the noise of a denoising or variational one; None uses PyTorch's.
+        generator: of the noise of a denoising or variational one; None uses PyTorch's. target:
+        (batch, *shape), what the decoder should give; None is what is coded.
         """
         precision = self.config.precision
         if precision == "auto" and len(self.space.shape) < 3:
             precision = "float32"
         with autocast(precision, observations.device):
-            return self._objective(observations, generator)
+            coded = self.scaled(observations)
+            if target is None or target is observations:
+                return self._objective(coded, coded, generator)
+            return self._objective(coded, self.scaled(target), generator)
 
-    def _objective(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _objective(
+        self, coded: Tensor, target: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Of scaled observations and what should be decoded."""
         config = self.config
-        target = self.scaled(observations)
-        inputs = target
-        if config.kind == "denoising":
-            inputs = self._spoilt(target, generator)
+        inputs = self._spoilt(coded, generator) if config.kind == "denoising" else coded
         outputs = self.encoder(inputs)
         if config.kind == "variational":
             return -self._evidence(outputs, target, generator).mean()
@@ -144,7 +154,7 @@ class AutoencoderNetwork(nn.Module):
             penalty = losses.activation_divergence(outputs, config.target_activation)
             objective = objective + config.penalty * penalty
         elif config.kind == "contractive":
-            norms = losses.jacobian_norm(self.encoder, target)
+            norms = losses.jacobian_norm(self.encoder, coded)
             objective = objective + config.penalty * norms.mean()
         return objective
 
@@ -190,11 +200,11 @@ class AutoencoderNetwork(nn.Module):
             likelihood = losses.gaussian_log_likelihood(decoded, target, variance) / size
         return likelihood - config.penalty * losses.gaussian_divergence(mean, log_variance) / size
 
-    def _spoilt(self, target: Tensor, generator: torch.Generator | None) -> Tensor:
-        config, device = self.config, target.device
-        kept = torch.rand(target.shape, generator=generator, device=device) >= config.masked
-        spoilt = target * kept
+    def _spoilt(self, coded: Tensor, generator: torch.Generator | None) -> Tensor:
+        config, device = self.config, coded.device
+        kept = torch.rand(coded.shape, generator=generator, device=device) >= config.masked
+        spoilt = coded * kept
         if config.noise:
-            noise = torch.randn(target.shape, generator=generator, device=device)
+            noise = torch.randn(coded.shape, generator=generator, device=device)
             spoilt = spoilt + config.noise * noise
         return spoilt
