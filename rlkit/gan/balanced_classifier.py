@@ -109,7 +109,8 @@ class BalancedClassifier(ConfiguredEstimator[BalancedClassifierConfig]):
         Raises NotFittedError, and ValueError for examples of another shape or kind of number than
         those it was fitted to.
         """
-        return self.classes_[self.predict_proba(examples).argmax(1)]
+        chances = self.predict_proba(examples)
+        return self.classes_[chances.argmax(1)]
 
     def predict_proba(self, examples: ArrayLike | Tensor) -> NDArray[np.float64]:
         """The chance (count, classes) of each class, in the order of `classes_`. Raises as

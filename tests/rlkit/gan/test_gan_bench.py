@@ -176,7 +176,7 @@ def test_the_command_writes_lines_and_goes_on_with_them(
     monkeypatch.setattr("rlkit.digits.load_digits", lambda: (images[:, 0], labels))
     monkeypatch.setattr("rlkit.gan.loss_comparison.JUDGE", FeatureConfig(epochs=1))
     output = tmp_path / "losses.jsonl"
-    bench = ["gan", "bench", "--seeds", "1", "--epochs", "1", "--output", str(output)]
+    bench = ["gan", "bench", "losses", "--seeds", "1", "--epochs", "1", "--output", str(output)]
     assert main([*bench, "--json"]) == 0
     printed = capsys.readouterr()
     told = json.loads(printed.out)
@@ -185,7 +185,7 @@ def test_the_command_writes_lines_and_goes_on_with_them(
     assert len(lines) == 2 * len(CONTESTANTS)
     assert [row["contestant"] for row in told["summary"][:4]] == list(CONTESTANTS)
     assert f"seed 0: {DEFAULT}, truncation 0.8: Fréchet" in printed.err
-    assert main(bench) == 0
+    assert main([each for each in bench if each != "losses"]) == 0
     printed = capsys.readouterr()
     assert "truncation 1\n" in re.sub(" +\n", "\n", printed.out)
     assert "0 of 1" in printed.out
@@ -197,6 +197,8 @@ def test_the_command_writes_lines_and_goes_on_with_them(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["speed"], "rlkit gan bench has no 'speed'; there are losses and rare"),
+        (["losses", "--seeds", "0"], "--seeds must be at least 1"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--epochs", "0"], "--epochs must be at least 1"),
         (["--output", "losses.csv"], "ends in .jsonl"),
@@ -213,3 +215,10 @@ def test_mistakes_of_the_command_end_in_one_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("rlkit: ")
     assert message in error
+
+
+def test_help_names_the_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gan", "bench", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "rlkit gan bench losses" in printed
+    assert "rlkit gan bench rare" in printed
