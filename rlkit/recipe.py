@@ -11,7 +11,11 @@ from rlkit.algorithms import AlgorithmConfig
 from rlkit.environments import Environment
 from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.pick import PickConfig
+from rlkit_agents.pqn import PQNConfig
 from rlkit_agents.r2d2_config import R2D2Config
+
+_AUGMENTED = DQNConfig | R2D2Config | PQNConfig | PickConfig
+"""Of algorithms that learn from changed observations."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,9 @@ class Recipe:
     """Environment steps, after the frozen ones, over which a pretrained torso's layers begin to
     learn one after another, the topmost first (Howard & Ruder 2018); with 0 all begin at once."""
     augmentation_file: str | None = None
-    """File of a companion, such as of `rlkit gan`, that changes the pictures which a DQN or a
-    picking agent learns from, before the algorithm's own augmentation."""
+    """File of a companion, such as of `rlkit gan`, that changes the pictures which a DQN, an R2D2,
+    a PQN or a picking agent learns from, before the algorithm's own augmentation. One that has not
+    passed its companion's tests is refused."""
     augmentation_share: float = 0.25
     """Of every batch, at most, that the file changes, in (0, 1]."""
     num_envs: int = 64
@@ -112,8 +117,8 @@ class Recipe:
             raise ValueError("a torso that is frozen for good (-1) has no thaw_torso_steps")
         if not 0 < self.augmentation_share <= 1:
             raise ValueError(f"augmentation_share must be in (0, 1], got {self.augmentation_share}")
-        if self.augmentation_file and not isinstance(self.algorithm, DQNConfig | PickConfig):
-            raise ValueError("augmentation_file is for a DQN or a picking agent alone")
+        if self.augmentation_file and not isinstance(self.algorithm, _AUGMENTED):
+            raise ValueError("augmentation_file is for DQN, R2D2, PQN and picking agents alone")
         if self.checkpoints_kept < 1:
             raise ValueError(f"checkpoints_kept must be at least 1, got {self.checkpoints_kept}")
         if self.checkpoint_every < self.num_envs:

@@ -150,6 +150,16 @@ class Augmenter:
         """The rows (batch, *shape), augmented."""
         return Chain(self._all())(batch, random=self._random)
 
+    def over_time(self, sequences: Tensor) -> Tensor:
+        """Sequences (time, batch, *shape), augmented: what is drawn holds from a sequence's first
+        row to its last, as for a stack of frames, but for noise, lost numbers and specks."""
+        if not self._all():
+            return sequences
+        rows = sequences.transpose(0, 1)
+        if rows.ndim < 5:  # no pictures, whose channels could be laid on top of each other
+            return self(rows).transpose(0, 1)
+        return self(rows.flatten(1, 2)).view(rows.shape).transpose(0, 1)
+
     def learnt(self, batch: Tensor) -> Tensor:
         """The rows (batch, *shape) after the learnt augmentation alone, if there is one."""
         return batch if self._learnt is None else self._learnt(batch, random=self._random)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rlkit_agents.augmentation import Augmenter, check_keeps_actions
 from rlkit_agents.losses import quantile_huber_loss
 from rlkit_agents.memory import State
 from rlkit_agents.networks import NetworkConfig
@@ -79,6 +80,11 @@ class PQNConfig:
     symmetries: tuple[Symmetry, ...] = ()
     """Mirrorings of the world that leave its rules unchanged; each is applied to an equal share of
     every minibatch, and an equal share stays as it is. Not with memory."""
+    augmentation: tuple[str, ...] = ()
+    """Random changes of the observations in every minibatch, in this order, such as `shift:4
+    noise:8` (`augmentation.KINDS`); the targets are those of unchanged ones. With memory, what is
+    drawn for an environment holds all through the rollout. Only such as leave actions as they are;
+    see `symmetries`."""
     precision: Precision = "auto"
     """Number format of convolutions and dense layers."""
 
@@ -109,6 +115,7 @@ class PQNConfig:
             raise ValueError("a quantile head needs a huber_kappa, 1.0 in QR-DQN")
         if self.network.noisy:
             raise ValueError("PQN explores by epsilon and has no use for noisy layers")
+        check_keeps_actions(self.augmentation)
         if self.symmetries and self.network.memory != "none":
             raise ValueError(
                 f"with memory {self.network.memory!r} there is no mirrored state to start a "
@@ -154,8 +161,8 @@ class PQN:
 
     observation_space: Box. action_space: Discrete. num_envs: environments that step in a batch.
     seeds: independent streams; exploration's draws actions, replay's minibatches.
-    Raises ValueError for other spaces, symmetries that do not fit them, and minibatches into which
-    a rollout cannot be divided.
+    Raises ValueError for other spaces, symmetries and augmentations that do not fit them, and
+    minibatches into which a rollout cannot be divided.
     """
 
     replay = None
@@ -194,6 +201,9 @@ class PQN:
         assert observation_space.dtype is not None
         for symmetry in config.symmetries:
             symmetry.check_fits(shape, self.policy.network.num_actions)
+        self.augmenter = Augmenter(config.augmentation, replay_seed, self.device)
+        """What minibatches go through before they are learnt from."""
+        self.augmenter.check_fits(shape, observation_space.dtype)
         self._rollout = Rollout(
             config.rollout_length,
             num_envs,
@@ -333,6 +343,7 @@ class PQN:
             "epsilon": self.epsilon,
             "learning_rate": learning_rate,
             "updates": float(self.updates),
+            **self.augmenter.metrics(),
         }
 
     def _passes(
@@ -353,7 +364,7 @@ class PQN:
             batch = pictures.index_select(0, chosen)
             actions = self._rollout.actions.reshape(-1)[rows]
             mirror_shares(config.symmetries, self.updates, (batch,), actions)
-            outputs = self.policy(batch)
+            outputs = self.policy(self.augmenter(batch))
             yield outputs, torch.from_numpy(actions).to(self.device), returns[chosen]
 
     def _recurrent_passes(
@@ -370,7 +381,7 @@ class PQN:
                 continue
             chosen = torch.from_numpy(envs).to(self.device)
             outputs, _ = self.policy.unroll(
-                observations.index_select(1, chosen),
+                self.augmenter.over_time(observations.index_select(1, chosen)),
                 tuple(part.index_select(0, chosen) for part in self._first_state),
                 starts.index_select(1, chosen),
             )
@@ -393,6 +404,7 @@ class PQN:
             "first_state": self._first_state,
             "exploration_random": self._exploration_random.bit_generator.state,
             "minibatch_random": self._minibatch_random.bit_generator.state,
+            "augmentation": self.augmenter.state(),
             "steps": self.steps,
             "updates": self.updates,
         }
@@ -409,6 +421,7 @@ class PQN:
         self._first_state = self._on_device(state["first_state"])
         self._exploration_random.bit_generator.state = state["exploration_random"]
         self._minibatch_random.bit_generator.state = state["minibatch_random"]
+        self.augmenter.go_on(state.get("augmentation"))
         self._decided = None
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rlkit_agents.augmentation import Augmenter
 from rlkit_agents.averaging import WeightAverage
 from rlkit_agents.memory import State
 from rlkit_agents.networks import unrolled_features
@@ -55,7 +56,8 @@ class R2D2:
     possible, and stored whole. action_space: Discrete.
     num_envs: environments that step in a batch. seeds: independent streams for exploration,
     replay and initialisation.
-    Raises ValueError for other spaces, symmetries that do not fit them, and a replay too small.
+    Raises ValueError for other spaces, symmetries and augmentations that do not fit them, and a
+    replay too small.
     """
 
     def __init__(
@@ -106,6 +108,9 @@ class R2D2:
         assert observation_space.dtype is not None
         for symmetry in config.symmetries:
             symmetry.check_fits(shape, self.policy.network.num_actions)
+        self.augmenter = Augmenter(config.augmentation, replay_seed, self.device)
+        """What sequences go through before they are learnt from."""
+        self.augmenter.check_fits(shape, observation_space.dtype)
         _check_capacity(config, num_envs)
         memory = self.policy.network.memory
         assert memory is not None
@@ -256,6 +261,7 @@ class R2D2:
             "learning_rate": learning_rate,
             "replay_size": float(self.replay.size),
             "updates": float(self.updates),
+            **self.augmenter.metrics(),
         }
 
     def _loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -269,6 +275,8 @@ class R2D2:
             config.symmetries, self.updates, (observations.transpose(0, 1),), batch.actions.T
         )
         batch.states[mirrored] = 0
+        # A stored state remembers unchanged pictures; the burn-in brings it up to changed ones.
+        observations = self.augmenter.over_time(observations)
         state = tuple(torch.from_numpy(batch.states).to(self.device).unbind(1))
         starts = torch.from_numpy(batch.starts).to(self.device)
         learnt = slice(config.burn_in, config.burn_in + config.trace_length)
@@ -322,6 +330,7 @@ class R2D2:
             "replay": self.replay.state_dict(),
             "random": self._random.bit_generator.state,
             "noise": self._noise.get_state(),
+            "augmentation": self.augmenter.state(),
             "memory": list(self._state),
             "starts": self._starts,
             "steps": self.steps,
@@ -342,6 +351,7 @@ class R2D2:
         self.replay.load_state_dict(state["replay"])
         self._random.bit_generator.state = state["random"]
         self._noise.set_state(state["noise"])
+        self.augmenter.go_on(state.get("augmentation"))
         memory = self.policy.network.memory
         assert memory is not None
         saved = tuple(part.to(self.device) for part in state["memory"])

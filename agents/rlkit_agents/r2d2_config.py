@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rlkit_agents.augmentation import check_keeps_actions
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.precision import Precision
 from rlkit_agents.q_policy import HeadConfig
@@ -84,6 +85,10 @@ class R2D2Config:
     """Mirrorings of the world that leave its rules unchanged; each is applied to an equal share of
     every batch, and an equal share stays as it is. A mirrored sequence begins with a clear state:
     the stored one remembers an unmirrored world."""
+    augmentation: tuple[str, ...] = ()
+    """Random changes of the observations in every batch, in this order, such as `shift:4 noise:8`
+    (`augmentation.KINDS`). What is drawn for a sequence holds all through it, burn-in included, and
+    for both networks. Only such as leave actions as they are; see `symmetries`."""
     average_decay: float = 0.0
     """Of the running average of the weights that is evaluated and saved in place of the latest
     weights (`averaging`), below 1; 0 takes the latest. 0.9999 averages over some 10,000 gradient
@@ -138,6 +143,7 @@ class R2D2Config:
                 f"a trace_period of {self.trace_period} leaves rows between traces of "
                 f"{self.trace_length} out: it must be at most the trace_length"
             )
+        check_keeps_actions(self.augmentation)
         if self.network.memory == "none":
             raise ValueError(
                 "R2D2 learns what to remember and needs network.memory 'lstm' or 'gru', got "

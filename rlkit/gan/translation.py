@@ -31,14 +31,15 @@ class Translation:
     ) -> Tensor:
         """As `rlkit_agents.augmentation.Augmentation`: pictures (batch, channels, height, width).
 
-        An estimator of one channel translates each channel alone, such as the frames of a stack:
-        what is random for a picture as a whole is alike in all of them, that of pixels is not.
+        An estimator of fewer channels translates so many at a time, such as the frames of a stack
+        one by one: what is random for a picture as a whole is alike in all of them, that of pixels
+        is not.
         Numbers in floating point, such as heights in millimetres, are translated as whole ones from
         0 to 255, and keep what that leaves over. Raises ValueError for pictures of another shape.
         """
         shape = self.estimator.shape_
         fits = batch.ndim == 4 and batch.shape[2:] == shape[1:]
-        if not (fits and shape[0] in (1, batch.shape[1])):
+        if not fits or batch.shape[1] % shape[0]:
             raise ValueError(
                 f"pictures of shape {shape} are translated, not {tuple(batch.shape[1:])}"
             )

@@ -224,7 +224,7 @@ def test_files_that_do_not_fit_are_refused(
 def test_settings_that_make_no_sense_are_refused(small_cartpole: Recipe, file: Path) -> None:
     with pytest.raises(ValueError, match=r"augmentation_share must be in \(0, 1\], got 0"):
         replace(small_cartpole, augmentation_share=0.0)
-    with pytest.raises(ValueError, match="for a DQN or a picking agent alone"):
+    with pytest.raises(ValueError, match="for DQN, R2D2, PQN and picking agents alone"):
         replace(small_cartpole, augmentation_file=str(file), algorithm=PPOConfig())
 
 
