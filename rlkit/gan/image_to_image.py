@@ -23,7 +23,7 @@ from rlkit.gan.discriminators import normalise_spectrally
 from rlkit.gan.generators import SLOPE, check_image_size, initialise, start_grid, widths_of
 
 _MOST_HALVINGS = 6
-_LEAST_FINE = 8
+_LEAST_FINE = 16
 """Channels of the layer of the picture's own size, at least."""
 
 
