@@ -13,14 +13,8 @@ from tyro.conf import FlagCreatePairsOff
 
 from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import check_writable, parse
-from rlkit.gan.pairs import (
-    DepthSensorConfig,
-    check_looks,
-    depth_pairs,
-    look_pairs,
-    mean_error,
-    write_pairs,
-)
+from rlkit.gan.pair_making import DepthSensorConfig, check_looks, depth_pairs, look_pairs
+from rlkit.gan.pairs import mean_error, write_pairs
 from rlkit.observations import PlayConfig
 
 if TYPE_CHECKING:

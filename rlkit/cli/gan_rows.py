@@ -89,7 +89,7 @@ def read_material(source: str, play: PlayConfig, console: Console) -> Material:
 
 
 def holds_pairs(source: str) -> bool:
-    """Whether a user names a file of pictures with targets, `rlkit gan pairs` writes such."""
+    """Whether a user names a file of pictures with targets, as `rlkit gan pairs` writes them."""
     return source.endswith(".npz") and {"images", "targets"} <= set(_names(Path(source)))
 
 

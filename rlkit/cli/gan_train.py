@@ -7,12 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from rlkit.cli.epoch_bar import EpochBar
+from rlkit.cli.alarm_bar import AlarmBar
 from rlkit.cli.gan_rows import holds_pairs, print_verdict, read_material, write_examples
 from rlkit.cli.gan_translation import refuse, train_translation
 from rlkit.cli.mistakes import blaming_user
@@ -23,9 +22,6 @@ from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE, SplitConfig
 from rlkit.observations import PlayConfig
 from rlkit.plain_json import write_finite
-
-if TYPE_CHECKING:
-    from rlkit.gan.monitoring import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -57,35 +53,6 @@ class TrainOptions:
     training."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
-
-
-class AlarmBar(EpochBar):
-    """Shows epochs, and what goes wrong as soon as it does."""
-
-    def __init__(self, console: Console, epochs: int) -> None:
-        """epochs: how many there are at most."""
-        super().__init__(console, epochs)
-        self._known: set[str] = set()
-
-    def __enter__(self) -> AlarmBar:
-        super().__enter__()
-        return self
-
-    def __call__(self, record: EpochRecord, generator: object) -> None:
-        """Show an epoch, and those of its alarms that the last one did not have."""
-        loss = record.generator_loss
-        self.show(
-            record.epoch,
-            f"losses {record.discriminator_loss:.3g} and {'-' if loss is None else f'{loss:.3g}'},"
-            f" told right {record.accuracy_real:.0%} real, {record.accuracy_fake:.0%} generated,"
-            f" spread {record.spread:.2f}",
-        )
-        # Percentages and advice come after the colon, and change while the matter stays.
-        alarms = {alarm.split(":")[0]: alarm for alarm in record.alarms}
-        for matter in alarms.keys() - self._known:
-            line = f"epoch {record.epoch}: {alarms[matter]}"
-            self._console.print(line, style="yellow", highlight=False, soft_wrap=True)
-        self._known = set(alarms)
 
 
 def run(arguments: Sequence[str]) -> int:

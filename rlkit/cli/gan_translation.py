@@ -46,7 +46,7 @@ def train_translation(options: TrainOptions) -> int:
     """Learn from a file of pairs what turns its images into its targets, and judge that."""
     import torch
 
-    from rlkit.cli.gan_train import AlarmBar
+    from rlkit.cli.alarm_bar import AlarmBar
     from rlkit.cli.warning_lines import told_warnings
     from rlkit.gan.board import ImageToImageBoard
     from rlkit.gan.gan import ImageToImage

@@ -35,7 +35,7 @@ target of another; a picture and its target after a bell of one pixel, or a medi
 class TranslationThresholds:
     """What translations must reach. Raises ValueError for numbers below 0.
 
-    With the defaults, new draws of the camera and of the looks of `rlkit.gan.pairs` pass, judged by
+    With the defaults, new draws of the camera and looks of `pair_making` pass, judged by
     400 pairs; pictures left as they are, targets of other pictures, targets blurred by half a
     pixel, means of eight draws, and draws without their noise are stopped.
     """

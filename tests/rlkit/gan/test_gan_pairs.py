@@ -16,17 +16,15 @@ from hypothesis.extra.numpy import arrays
 
 from rlkit.cli.main import main
 from rlkit.corruptions import HELD_OUT
-from rlkit.gan.pairs import (
+from rlkit.gan.pair_making import (
     DepthSensorConfig,
     check_looks,
     depth_pairs,
     in_shadow,
     look_pairs,
     looks,
-    mean_error,
-    read_pairs,
-    write_pairs,
 )
+from rlkit.gan.pairs import mean_error, read_pairs, write_pairs
 from rlkit.observations import ObservationsFileError
 from rlkit.recipes import RECIPES
 
