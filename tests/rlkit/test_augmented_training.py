@@ -29,6 +29,8 @@ from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.pick import Pick
 from rlkit_agents.ppo_config import PPOConfig
 from rlkit_agents.q_policy import HeadConfig
+from rlkit_agents.r2d2 import R2D2
+from rlkit_agents.r2d2_config import R2D2Config
 from rlkit_envs.atari import AtariProtocol
 
 SIDE = 16
@@ -182,6 +184,26 @@ def test_picking_learns_from_translated_heights(tmp_path: Path) -> None:
     training.stepper.envs.close()
     changed = (got != heights).flatten(1).any(1)
     assert int(changed.sum()) == 2  # a quarter
+
+
+def test_sequences_are_translated_from_first_to_last(
+    small_cartpole: Recipe, file: Path, tmp_path: Path
+) -> None:
+    wanted = replace(
+        recipe(small_cartpole, file),
+        environment=AtariProtocol("boxing", height=SIDE, width=SIDE, frame_stack=1),
+        algorithm=R2D2Config(
+            network=NetworkConfig(torso="mlp", hidden_sizes=(4,), memory="gru", memory_size=4),
+            replay_capacity=4_000,
+        ),
+    )
+    training = Training(wanted, Run.create(wanted, tmp_path), [])
+    training.stepper.envs.close()
+    assert isinstance(training.algorithm, R2D2)
+    sequences = torch.full((5, 8, 1, SIDE, SIDE), 100, dtype=torch.uint8)
+    got = training.algorithm.augmenter.over_time(sequences)
+    changed = (got != sequences).flatten(2).any(2)
+    assert changed.all(0).sum() == changed.any(0).sum() == 2  # the most that is no more than 0.3
 
 
 @pytest.mark.parametrize(

@@ -215,3 +215,7 @@ def test_help_names_both_worlds(capsys) -> None:
     listed = capsys.readouterr().out
     assert "rlkit gan pairs heightmaps" in listed
     assert "rlkit gan pairs boxing" in listed
+    assert main(["gan", "--help"]) == 0
+    listed = capsys.readouterr().out
+    for command in ("pairs", "train", "evaluate", "augment"):
+        assert f"rlkit gan {command}" in listed
