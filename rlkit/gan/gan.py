@@ -20,7 +20,7 @@ from rlkit.gan.configuration import GANConfig, ImageToImageConfig
 from rlkit.gan.diff_augment import augmented
 from rlkit.gan.discriminators import build_discriminator
 from rlkit.gan.generators import build_generator
-from rlkit.gan.image_to_image import PatchDiscriminator, UNet, noise_size
+from rlkit.gan.image_to_image import PatchDiscriminator, UNet, noise_size, size_of_changes
 from rlkit.gan.monitoring import EpochRecord
 from rlkit.gan.training import train
 from rlkit.gan.training_data import (
@@ -296,10 +296,11 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
         scaling = scaling_of(wanted)
         config, device = self.config, torch.device(device)
         shape, outputs = tuple(sources.shape[1:]), wanted.shape[1]
+        change = size_of_changes(sources, wanted)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            generator = _placed(UNet(config, shape, outputs), device)
-            discriminator = _placed(PatchDiscriminator(config, shape, outputs), device)
+            generator = _placed(UNet(config, shape, outputs, change), device)
+            discriminator = _placed(PatchDiscriminator(config, shape, outputs, change), device)
         alternation = Alternation(
             generator,
             discriminator,

@@ -6,7 +6,8 @@ Other than there, noise comes in beside the picture, not by dropout, which chang
 little (section 3.1): what a camera adds to a picture at random has to come from somewhere. The
 generator ends with a layer of the picture's own size that is given picture and noise again, so that
 single pixels can change, and where the output has as many channels as the picture, what it gives is
-the change: all else stays from the start. And the discriminator has no normalisation, for penalties
+the change, on the scale of those learnt from: all else stays from the start, and faint changes are
+no fainter to either side than others. And the discriminator has no normalisation, for penalties
 are about one example at a time.
 """
 
@@ -23,6 +24,7 @@ from rlkit.gan.discriminators import normalise_spectrally
 from rlkit.gan.generators import SLOPE, check_image_size, initialise, start_grid, widths_of
 
 _MOST_HALVINGS = 6
+_PART = 256
 _LEAST_FINE = 16
 """Channels of the layer of the picture's own size, at least."""
 
@@ -35,8 +37,15 @@ class UNet(nn.Module):
     halves without remainder, and the result is cut back.
     """
 
-    def __init__(self, config: ImageToImageConfig, shape: tuple[int, ...], outputs: int) -> None:
-        """shape: of the input, (channels, height, width). outputs: channels of the output.
+    def __init__(
+        self,
+        config: ImageToImageConfig,
+        shape: tuple[int, ...],
+        outputs: int,
+        change: float = 1.0,
+    ) -> None:
+        """shape: of the input, (channels, height, width). outputs: channels of the output. change:
+        how large changes are, about, where it is these that are learnt; of pictures in [-1, 1].
 
         Raises ValueError for pictures that cannot be halved so often.
         """
@@ -46,6 +55,8 @@ class UNet(nn.Module):
         self.padded = (grid[0] * 2**count, grid[1] * 2**count)
         self.picture_noise, self.pixel_noise = config.picture_noise, config.pixel_noise
         self.adds = outputs == shape[0]
+        self.change: Tensor
+        self.register_buffer("change", torch.tensor(change))
         inputs = shape[0] + self.picture_noise + self.pixel_noise
         fine = max(_LEAST_FINE, config.channels // 2)
         widths = widths_of(config.channels, config.most_channels, count)
@@ -87,18 +98,25 @@ class UNet(nn.Module):
                 grid = torch.cat((grid, skips.pop()), 1)
         grid = leaky_relu(self.fine(torch.cat((grid, given), 1)), SLOPE)
         made = self.last(grid)[:, :, :height, :width].float()
-        return (pictures + made).clamp(-1.0, 1.0) if self.adds else torch.tanh(made)
+        if self.adds:
+            return (pictures + self.change * made).clamp(-1.0, 1.0)
+        return torch.tanh(made)
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges patches: a logit for each place of a grid, of the input and the output together."""
+    """Judges patches: a logit for each place of a grid, of the input and the output together, and
+    of what changed, on its own scale, where they have as many channels."""
 
-    def __init__(self, config: ImageToImageConfig, shape: tuple[int, ...], outputs: int) -> None:
-        """shape: of the input, (channels, height, width). outputs: channels of the output.
-
-        Raises ValueError for pictures too small to have patches.
-        """
+    def __init__(
+        self,
+        config: ImageToImageConfig,
+        shape: tuple[int, ...],
+        outputs: int,
+        change: float = 1.0,
+    ) -> None:
+        """Arguments as for `UNet`. Raises ValueError for pictures too small to have patches."""
         super().__init__()
+        self._change = change if outputs == shape[0] else None
         count = config.patch_halvings
         least = 3 * 2**count
         if min(shape[1:]) < least:
@@ -108,7 +126,7 @@ class PatchDiscriminator(nn.Module):
             )
         widths = widths_of(config.channels, config.most_channels, count + 1)
         layers: list[nn.Module] = []
-        before = shape[0] + outputs
+        before = shape[0] + outputs + (0 if self._change is None else outputs)
         for width in widths[:-1]:
             layers += [nn.Conv2d(before, width, 4, 2, 1), nn.LeakyReLU(SLOPE)]
             before = width
@@ -122,8 +140,10 @@ class PatchDiscriminator(nn.Module):
     def forward(self, outputs: Tensor, pictures: Tensor) -> Tensor:
         """Outputs, real or generated, and inputs, (batch, channels, height, width) in [-1, 1]
         -> (batch, 1, rows, columns) logits."""
-        both = torch.cat((pictures, outputs), 1)
-        return self.layers(both.contiguous(memory_format=torch.channels_last))
+        seen = [pictures, outputs]
+        if self._change is not None:
+            seen.append((outputs - pictures) / self._change)
+        return self.layers(torch.cat(seen, 1).contiguous(memory_format=torch.channels_last))
 
 
 def unet_halvings(config: ImageToImageConfig, shape: tuple[int, ...]) -> int:
@@ -142,6 +162,20 @@ def unet_halvings(config: ImageToImageConfig, shape: tuple[int, ...]) -> int:
             f" {most}"
         )
     return config.halvings
+
+
+def size_of_changes(inputs: Tensor, targets: Tensor) -> float:
+    """Root mean square of what changes, of bytes as [-1, 1]; at least half a level.
+
+    inputs, targets: (count, channels, height, width) uint8. 1 where they differ in channels.
+    """
+    if inputs.shape != targets.shape:
+        return 1.0
+    squares = sum(
+        float((target.float() - picture.float()).square().sum())
+        for picture, target in zip(inputs.split(_PART), targets.split(_PART), strict=True)
+    )
+    return max(math.sqrt(squares / inputs.numel()), 0.5) / 127.5
 
 
 def noise_size(config: ImageToImageConfig, shape: tuple[int, ...]) -> int:

@@ -204,9 +204,10 @@ def brighter(verdict: Any) -> ImageToImage:
     estimator = ImageToImage(channels=2, most_channels=2, epochs=1, patch_halvings=1)
     estimator.fit(pictures, pictures[::-1])
     with torch.no_grad():
-        weights = dict(estimator.generator_.named_parameters())
-        weights["last.weight"].zero_()
-        weights["last.bias"].fill_(40 / 127.5)
+        state = estimator.generator_.state_dict()
+        state["last.weight"].zero_()
+        state["last.bias"].fill_(40 / 127.5)
+        state["change"].fill_(1.0)
     estimator.provenance = {} if verdict is None else {"verdict": verdict}
     return estimator
 

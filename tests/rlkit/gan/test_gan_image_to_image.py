@@ -12,7 +12,13 @@ from rlkit.estimator import NotFittedError
 from rlkit.gan.alternation import Alternation
 from rlkit.gan.configuration import ImageToImageConfig
 from rlkit.gan.gan import ImageToImage
-from rlkit.gan.image_to_image import PatchDiscriminator, UNet, noise_size, unet_halvings
+from rlkit.gan.image_to_image import (
+    PatchDiscriminator,
+    UNet,
+    noise_size,
+    size_of_changes,
+    unet_halvings,
+)
 
 TINY = ImageToImageConfig(channels=2, most_channels=4, picture_noise=0, pixel_noise=0)
 NONE = torch.empty(2, 0)
@@ -65,6 +71,29 @@ def test_a_picture_stays_where_nothing_was_learnt_yet() -> None:
     network.last.weight.zero_()
     pictures = torch.rand(2, 1, 16, 16) * 2 - 1
     assert torch.equal(network(NONE, pictures), pictures)
+
+
+def test_changes_are_learnt_on_their_own_scale() -> None:
+    inputs = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    targets = inputs.clone()
+    targets[0, 0, 0] = 30  # two pixels of eight: a root mean square of 15
+    assert size_of_changes(inputs, targets) == pytest.approx(15 / 127.5)
+    assert size_of_changes(targets, inputs) == pytest.approx(15 / 127.5)
+    assert size_of_changes(inputs, inputs) == 0.5 / 127.5
+    assert size_of_changes(inputs, targets.expand(2, 3, 2, 2)) == 1.0
+    # What is added is so much smaller, and what the other side sees of it so much larger.
+    pictures = torch.rand(2, 1, 16, 16) * 0.2
+    added, logits = [], []
+    for change in (0.1, 0.01):
+        torch.manual_seed(0)
+        network = UNet(TINY, (1, 16, 16), 1, change).requires_grad_(False)
+        added.append(network(NONE, pictures) - pictures)
+        torch.manual_seed(0)
+        judge = PatchDiscriminator(TINY, (1, 16, 16), 1, change).requires_grad_(False)
+        logits.append(judge(pictures + change, pictures) - judge(pictures, pictures))
+    torch.testing.assert_close(added[0], 10 * added[1], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(logits[0], logits[1], rtol=0.3, atol=0.05)
+    assert float(logits[1].abs().max()) > 0.1
 
 
 @pytest.mark.parametrize(("halvings", "patch"), [(1, 16), (2, 34), (3, 70)])
