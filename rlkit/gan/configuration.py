@@ -122,7 +122,7 @@ class GANConfig(AdversarialConfig):
 
 @dataclass(frozen=True)
 class ImageToImageConfig(AdversarialConfig):
-    """Parameters of an `ImageToImage`: those of pix2pix (Isola et al. 2017), where they fit.
+    """Parameters of an `ImageToImage`, beside those of pix2pix (Isola et al. 2017).
 
     Raises ValueError for numbers out of range.
     """
@@ -133,17 +133,17 @@ class ImageToImageConfig(AdversarialConfig):
     """As in pix2pix, which has no such penalty."""
     r2: float = 0.0
     """As `r1`."""
-    generator_learning_rate: float = 2e-4
-    """As in pix2pix."""
-    discriminator_learning_rate: float = 2e-4
-    """As in pix2pix."""
-    beta1: float = 0.5
-    """As in pix2pix."""
+    generator_learning_rate: float = 5e-4
+    """Step size of the generator's Adam; 2e-4 in pix2pix."""
+    discriminator_learning_rate: float = 1e-3
+    """Of the discriminator's; 2e-4 in pix2pix."""
+    beta1: float = 0.0
+    """Adam's decay of mean gradients; 0.5 in pix2pix."""
     beta2: float = 0.999
     """As in pix2pix."""
     batch_size: int = 8
     """Pairs in a step; 1 in pix2pix."""
-    reconstruction: float = 1.0
+    reconstruction: float = 0.3
     """Weight of the mean absolute error, lambda in pix2pix (eq. 4), where it is 100: so large a
     weight suits changes with one result, and keeps out what is random."""
     channels: int = 32
