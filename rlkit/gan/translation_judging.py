@@ -26,6 +26,7 @@ from rlkit.gan.quality_gate import QualityThresholds, distribution_reasons
 from rlkit.plain_json import finite
 
 _NEIGHBOURS = 5
+_LEAST_CHANGED = 0.01
 _REAL, _LEFT, _MIXED, _BLURRED, _SMOOTHED = range(5)
 """What pairs are told apart as: a picture and its target; twice the picture; a picture and the
 target of another; a picture and its target after a bell of one pixel, or a median of 3 x 3."""
@@ -42,13 +43,17 @@ class TranslationThresholds:
 
     pairs: QualityThresholds = field(default_factory=QualityThresholds)
     """Of the distributions, and of the share that is taken for real pairs."""
+    min_told: float = 0.5
+    """Share of targets that the judge's classifier must take for what they are, to be able to vouch
+    for anything; it tells five kinds of pairs."""
     max_error_ratio: float = 2.2
     """Error over that of pictures left as they are. Two draws of what a picture may become differ
     by no more than twice as much as one of them from any fixed picture, on average."""
 
     def __post_init__(self) -> None:
-        if not self.max_error_ratio >= 0:
-            raise ValueError(f"max_error_ratio must be at least 0, got {self.max_error_ratio}")
+        for name in ("min_told", "max_error_ratio"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,11 @@ class TranslationVerdict:
         found = distribution_reasons(quality.pairs, limits.pairs)
         taken = quality.pairs.conditional_accuracy
         assert taken is not None
+        if not taken.floor.mean >= limits.min_told:
+            found.append(
+                f"the judge takes only {taken.floor.mean:.0%} of the targets for what they are, and"
+                " can vouch for little: give it more pairs or epochs"
+            )
         least = limits.pairs.min_conditional_accuracy_ratio * taken.floor.mean
         if not taken.generated.mean >= least:
             found.append(
@@ -223,17 +233,26 @@ def _beside(inputs: NDArray[np.uint8], outputs: NDArray[np.uint8]) -> NDArray[np
 def _kinds_of_pairs(
     inputs: NDArray[np.uint8], targets: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pairs of all kinds, and which kind each is, (rows,)."""
+    """Pairs of all kinds, and which kind each is, (rows,).
+
+    Kinds that differ from real pairs in hardly any pixel are left out, as nobody could tell them.
+    Raises ValueError where no kind is left.
+    """
     from scipy.ndimage import gaussian_filter, median_filter
 
     blurred = np.rint(gaussian_filter(targets.astype(np.float32), (0, 0, 1, 1))).astype(np.uint8)
-    seconds = {
-        _REAL: targets,
+    others = {
         _MIXED: np.roll(targets, 1, 0),  # their order is random
         _BLURRED: blurred,
         _SMOOTHED: median_filter(targets, (1, 1, 3, 3)),
     }
     if inputs.shape == targets.shape:
-        seconds[_LEFT] = inputs
+        others[_LEFT] = inputs
+    told = {
+        kind: other for kind, other in others.items() if (other != targets).mean() >= _LEAST_CHANGED
+    }
+    if not told:
+        raise ValueError("images and targets are all but alike: there is nothing to judge")
+    seconds = {_REAL: targets, **told}
     rows = np.concatenate([_beside(inputs, second) for second in seconds.values()])
     return rows, np.repeat(np.array(list(seconds), np.int64), len(inputs))

@@ -125,7 +125,9 @@ def test_reasons_name_what_was_measured_and_the_limit(judge: TranslationJudge) -
         " below 0.72; targets have 0.8",
         "translations are off by 24 levels, above 22; pictures left as they are by 10",
     )
-    lenient = TranslationThresholds(QualityThresholds(min_conditional_accuracy_ratio=0.6), 2.5)
+    lenient = TranslationThresholds(
+        QualityThresholds(min_conditional_accuracy_ratio=0.6), max_error_ratio=2.5
+    )
     assert TranslationVerdict(worse, lenient).passed
     # Of other channels nothing was left as it is, and a number that is none passes nothing.
     assert len(TranslationVerdict(replace(worse, unchanged_error=None)).reasons) == 1
@@ -135,6 +137,12 @@ def test_reasons_name_what_was_measured_and_the_limit(judge: TranslationJudge) -
     )
     few = replace(good, pairs=replace(good.pairs, rows=199))
     assert TranslationVerdict(few).reasons[0].startswith("only 199 rows were compared")
+    blind = Measured(Spread(0.4, 0.4, 0.4), Spread(0.4, 0.4, 0.4))
+    unsure = replace(good, pairs=replace(good.pairs, conditional_accuracy=blind))
+    assert TranslationVerdict(unsure).reasons == (
+        "the judge takes only 40% of the targets for what they are, and can vouch for little: give"
+        " it more pairs or epochs",
+    )
     with pytest.raises(ValueError, match="max_error_ratio must be at least 0"):
         TranslationThresholds(max_error_ratio=-1.0)
 
@@ -176,6 +184,22 @@ def test_targets_may_have_other_channels() -> None:
     assert good.passed
     assert good.quality.unchanged_error is None
     assert not judge.verdict_on(np.roll(judge.targets, 3, 0)).passed
+
+
+def test_what_smoothing_leaves_alone_can_be_judged_all_the_same() -> None:
+    """Stripes of four pixels are their own medians; here what is wanted is them without noise."""
+    stripes = np.full((700, 1, 12, 12), 60, np.uint8)
+    places = np.random.default_rng(0).integers(0, 3, 700)
+    for picture, place in zip(stripes, places, strict=True):
+        picture[0, :, 4 * place : 4 * place + 4] = 160
+    longer = replace(QUICK, epochs=20)
+    judge = TranslationJudge(noisy(stripes, 0), stripes, PARTS, features=longer, splits=1)
+    assert len(judge.extractor.classes) == 4
+    assert judge.verdict_on(judge.targets).passed, judge.verdict_on(judge.targets).reasons
+    assert not judge.verdict_on(judge.inputs).passed
+    assert not judge.verdict_on(np.roll(judge.targets, 1, 0)).passed
+    with pytest.raises(ValueError, match="all but alike: there is nothing to judge"):
+        TranslationJudge(stripes * 0, stripes * 0, PARTS, features=QUICK)
 
 
 def test_too_few_pairs_show_before_any_training() -> None:
