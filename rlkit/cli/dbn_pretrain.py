@@ -18,7 +18,7 @@ from rlkit.cli.mistakes import blaming_user
 from rlkit.cli.options import parse
 from rlkit.cli.warning_lines import told_warnings
 from rlkit.dbn.pretrain import PretrainConfig
-from rlkit.plain_json import finite
+from rlkit.plain_json import write_finite
 from rlkit_agents.networks import ActivationName
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def run(arguments: Sequence[str]) -> int:
     if options.keep:
         write_array(folder[0] / "observations.npz", "observations", made.observations)
     command = _next_command(recipe, file, changes)
-    told = finite(
+    told = write_finite(
+        folder[0] / "stack.json",
         {
             "file": str(file),
             "next": command,
@@ -103,9 +104,8 @@ def run(arguments: Sequence[str]) -> int:
             "coverage": None if made.coverage is None else made.coverage.to_json(),
             "provenance": made.provenance,
             "epochs": [[asdict(epoch) for epoch in layer.history_] for layer in made.dbn.layers_],
-        }
+        },
     )
-    (folder[0] / "stack.json").write_text(json.dumps(told, indent=1) + "\n")
     if options.json:
         print(json.dumps(told))
         return 0

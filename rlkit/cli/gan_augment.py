@@ -17,7 +17,7 @@ from rlkit.cli.gan_judgement import as_trained, judged
 from rlkit.cli.gan_rows import holds_pairs, read_material, write_examples
 from rlkit.cli.gan_translation import refuse
 from rlkit.cli.mistakes import Mistake
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.options import check_least, check_writable, parse
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE
 from rlkit.observations import PlayConfig
@@ -83,8 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     """Augment as `arguments` say."""
     options = parse(AugmentOptions, arguments, "gan augment")
     check_writable("--output", options.output, ".npz")
-    if options.seed < 0:
-        raise Mistake(f"--seed must be at least 0, got {options.seed}")
+    check_least(options, seed=0)
     if not 0.0 < options.max_share < 1.0:
         raise Mistake(f"--max-share must be in (0, 1), got {options.max_share}")
     if not 0.0 < options.truncation <= 1.0:

@@ -15,8 +15,8 @@ from tyro.conf import FlagCreatePairsOff
 from rlkit.cli.epoch_bar import EpochBar
 from rlkit.cli.gan_rows import read_material
 from rlkit.cli.json_lines import append_line, read_lines
-from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.mistakes import blaming_user
+from rlkit.cli.options import check_least, check_writable, parse
 from rlkit.cli.sources import DIGITS
 from rlkit.observations import PlayConfig
 from rlkit.plain_json import finite
@@ -62,9 +62,7 @@ class BenchOptions:
 def run(arguments: Sequence[str]) -> int:
     """Measure as `arguments` say."""
     options = parse(BenchOptions, arguments, "gan bench losses")
-    for name in ("seeds", "epochs", "threads"):
-        if getattr(options, name) < 1:
-            raise Mistake(f"--{name} must be at least 1, got {getattr(options, name)}")
+    check_least(options, seeds=1, epochs=1, threads=1)
     check_writable("--output", options.output, ".jsonl")
     from rlkit.gan.configuration import GANConfig
     from rlkit.gan.loss_comparison import LossComparisonConfig, compare, summarise

@@ -13,8 +13,8 @@ from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.json_lines import append_line, read_lines
-from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.mistakes import blaming_user
+from rlkit.cli.options import check_least, check_writable, parse
 from rlkit.cli.warning_lines import told_warnings
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.rare_generation import FEW_ROWS
@@ -74,9 +74,7 @@ class BenchOptions:
 def run(arguments: Sequence[str]) -> int:
     """Measure as `arguments` say."""
     options = parse(BenchOptions, arguments, "gan bench rare")
-    for name in ("seeds", "threads"):
-        if getattr(options, name) < 1:
-            raise Mistake(f"--{name} must be at least 1, got {getattr(options, name)}")
+    check_least(options, seeds=1, threads=1)
     check_writable("--output", options.output, ".jsonl")
     from rlkit.gan.labelled_rows import read_labelled_rows
     from rlkit.gan.rare_classes import GENERATED, compare, summarise

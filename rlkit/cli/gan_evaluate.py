@@ -13,8 +13,9 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.gan_judgement import Judgement, as_trained, judged
-from rlkit.cli.gan_rows import print_verdict, read_material
+from rlkit.cli.gan_rows import read_material
 from rlkit.cli.gan_translation import evaluate_translation, refuse
+from rlkit.cli.gan_verdicts import print_verdict
 from rlkit.cli.mistakes import Mistake
 from rlkit.cli.options import check_least, parse
 from rlkit.gan.features import FeatureConfig

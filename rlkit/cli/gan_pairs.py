@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff
 
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import check_writable, parse
+from rlkit.cli.options import check_least, check_writable, parse
 from rlkit.gan.pair_making import DepthSensorConfig, check_looks, depth_pairs, look_pairs
 from rlkit.gan.pairs import mean_error, write_pairs
 from rlkit.observations import PlayConfig
@@ -120,8 +120,7 @@ def _boxing(options: BoxingOptions) -> tuple[np.ndarray, np.ndarray]:
 
 def _check(options: HeightmapOptions | BoxingOptions) -> None:
     check_writable("--output", options.output, ".npz")
-    if options.seed < 0:
-        raise Mistake(f"--seed must be at least 0, got {options.seed}")
+    check_least(options, seed=0)
 
 
 def _write(

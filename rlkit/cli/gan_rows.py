@@ -1,5 +1,4 @@
-"""What the commands of `rlkit gan` learn from and judge by, as the user names it, and the table of
-how good examples are."""
+"""What the commands of `rlkit gan` learn from and judge by, as the user names it."""
 
 from __future__ import annotations
 
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from rlkit.cli.mistakes import Mistake
 from rlkit.cli.sources import DIGITS, read_digits, recorded_frames
@@ -18,23 +16,8 @@ from rlkit.observations import PlayConfig
 if TYPE_CHECKING:
     import numpy as np
 
-    from rlkit.gan.metrics import Measured, Quality
-    from rlkit.gan.quality_gate import Verdict
-
-_BESIDE = ("labels", "names", "groups", "about", "synthetic")
+_BESIDE = ("labels", "names", "groups", "about")
 """What a file may hold beside its examples."""
-
-_GENERATED_BESIDE_REAL = {
-    "fid": ("Fréchet distance", "as low as for real rows"),
-    "kid": ("kernel distance", "as low as for real rows"),
-    "precision": ("precision", "share of rows that look real"),
-    "recall": ("recall", "share of what is real that is reached"),
-    "density": ("density", "rows lie where real ones are dense"),
-    "coverage": ("coverage", "share of real rows with one near them"),
-    "two_sample_accuracy": ("told from real", "0.5 is guessing"),
-    "least_class_ratio": ("rarest class, of its share", "0 where a class is left out"),
-    "conditional_accuracy": ("labels confirmed", "by a classifier of other rows"),
-}
 
 
 @dataclass(frozen=True)
@@ -109,39 +92,6 @@ def write_examples(
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def print_verdict(verdict: Verdict) -> None:
-    """The table of a quality, and whether rows of it may be used."""
-    console = Console()
-    console.print(_table(verdict.quality))
-    copies = verdict.quality.memorising
-    if copies is not None:
-        console.print(
-            f"copies of training rows: {copies.copied:.1%}, among real rows"
-            f" {copies.copied_floor:.1%}",
-            highlight=False,
-        )
-    if verdict.passed:
-        console.print("passes the gate: nothing speaks against using such rows", highlight=False)
-        return
-    console.print("does not pass the gate:", highlight=False)
-    for reason in verdict.reasons:
-        console.print(f"- {reason}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _table(quality: Quality) -> Table:
-    table = Table(title=f"{quality.rows:,} generated beside {quality.rows:,} real rows")
-    table.add_column("")
-    table.add_column("generated", justify="right")
-    table.add_column("real rows", justify="right")
-    table.add_column("meaning")
-    for name, (title, meaning) in _GENERATED_BESIDE_REAL.items():
-        measured: Measured | None = getattr(quality, name)
-        if measured is not None:
-            values = (f"{each.mean:.3g}" for each in (measured.generated, measured.floor))
-            table.add_row(title, *values, meaning)
-    return table
-
-
 def _read(
     source: str, console: Console
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
@@ -150,6 +100,7 @@ def _read(
     What is marked as generated (`synthetic`) is left out: nothing is learnt from it, or judged by
     it, as if it were real.
     """
+    from rlkit.gan.labelled_rows import synthetic_marks
     from rlkit.observations import ObservationsFileError, read_array
 
     path = Path(source)
@@ -157,15 +108,13 @@ def _read(
     wanted = "images" if "images" in names else "observations"
     data = read_array(path, wanted, or_only=True)
     beside = {name: read_array(path, name) for name in _BESIDE if name in names}
-    marks = beside.pop("synthetic", None)
     for name in ("labels", "groups"):
         if name in beside and beside[name].shape != data.shape[:1]:
             raise ObservationsFileError(
                 f"{path}: {len(data)} examples need as many {name}, got {beside[name].shape}"
             )
-    if marks is not None:
-        if marks.shape != data.shape[:1] or marks.dtype != bool:
-            raise ObservationsFileError(f"{path}: {len(data)} examples need a mark of bool each")
+    if "synthetic" in names:
+        marks = synthetic_marks(path, len(data))
         console.print(f"left out {int(marks.sum()):,} generated examples of {source}")
         data = data[~marks]
         for name in {"labels", "groups"} & beside.keys():

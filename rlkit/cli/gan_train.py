@@ -3,7 +3,6 @@ of a file of pairs, one that turns pictures into others."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.alarm_bar import AlarmBar
-from rlkit.cli.gan_rows import holds_pairs, print_verdict, read_material, write_examples
+from rlkit.cli.gan_rows import holds_pairs, read_material, write_examples
 from rlkit.cli.gan_translation import refuse, train_translation
+from rlkit.cli.gan_verdicts import print_verdict, tell_training
 from rlkit.cli.mistakes import blaming_user
 from rlkit.cli.options import parse
 from rlkit.cli.warning_lines import told_warnings
@@ -21,7 +21,6 @@ from rlkit.gan.configuration import GANConfig, ImageToImageConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE, SplitConfig
 from rlkit.observations import PlayConfig
-from rlkit.plain_json import write_finite
 
 
 @dataclass(frozen=True)
@@ -106,20 +105,9 @@ def run(arguments: Sequence[str]) -> int:
     save(file, gan)
     with blaming_user(ValueError):
         verdict = judge.verdict(gan)
-    described = write_finite(
-        folder / "gan.json",
-        {
-            "file": str(file),
-            "config": asdict(options.gan),
-            "provenance": gan.provenance,
-            "rows": {name: len(places) for name, places in asdict(parts).items()},
-            "epochs": [asdict(epoch) for epoch in gan.history_],
-            "verdict": verdict.to_json(),
-            "warnings": told,
-        },
-    )
+    described = tell_training(file, gan, parts, verdict, told)
     if options.json:
-        print(json.dumps(described))
+        print(described)
         return 0
     print(file)
     print_verdict(verdict)

@@ -10,27 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
+from rlkit.cli.gan_verdicts import print_translation_verdict, tell_training
 from rlkit.cli.mistakes import Mistake, blaming_user
 
 if TYPE_CHECKING:
     from rlkit.cli.gan_evaluate import EvaluateOptions
     from rlkit.cli.gan_train import TrainOptions
     from rlkit.gan.gan import ImageToImage
-    from rlkit.gan.metrics import Measured
-    from rlkit.gan.translation_judging import TranslationVerdict
-
-_BESIDE_REAL = {
-    "fid": ("Fréchet distance", "as low as for real pairs"),
-    "kid": ("kernel distance", "as low as for real pairs"),
-    "precision": ("precision", "share that looks like real pairs"),
-    "recall": ("recall", "share of what is real that is reached"),
-    "density": ("density", "where real pairs are dense"),
-    "coverage": ("coverage", "share of real pairs with one near them"),
-    "two_sample_accuracy": ("told from real", "0.5 is guessing"),
-    "conditional_accuracy": ("taken for real", "by a classifier of other pairs"),
-}
 
 
 def refuse(arguments: Sequence[str], flags: Sequence[str], why: str) -> None:
@@ -55,7 +42,6 @@ def train_translation(options: TrainOptions) -> int:
     from rlkit.gan.judging import parted
     from rlkit.gan.pairs import read_pairs, write_pairs
     from rlkit.gan.translation_judging import TranslationJudge, pairs_digest
-    from rlkit.plain_json import write_finite
     from rlkit.run_folder import new_folder, provenance
 
     console = Console(stderr=True)
@@ -95,20 +81,9 @@ def train_translation(options: TrainOptions) -> int:
     }
     file = folder / "generator.safetensors"
     save(file, estimator)
-    described = write_finite(
-        folder / "gan.json",
-        {
-            "file": str(file),
-            "config": asdict(config),
-            "provenance": estimator.provenance,
-            "rows": {name: len(places) for name, places in asdict(parts).items()},
-            "epochs": [asdict(epoch) for epoch in estimator.history_],
-            "verdict": verdict.to_json(),
-            "warnings": told,
-        },
-    )
+    described = tell_training(file, estimator, parts, verdict, told)
     if options.json:
-        print(json.dumps(described))
+        print(described)
         return 0
     print(file)
     print_translation_verdict(verdict)
@@ -166,33 +141,3 @@ def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> i
     )
     print_translation_verdict(verdict)
     return 0
-
-
-def print_translation_verdict(verdict: TranslationVerdict) -> None:
-    """The table of a quality, and whether such translations may be used."""
-    console = Console()
-    quality, pairs = verdict.quality, verdict.quality.pairs
-    beside = ""
-    if quality.unchanged_error is not None:
-        beside = f"; pictures left as they are by {quality.unchanged_error:.3g}"
-    console.print(
-        f"off by {quality.error:.3g} of 255 levels on average{beside}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    table = Table(title=f"{pairs.rows:,} translations beside {pairs.rows:,} targets")
-    table.add_column("")
-    table.add_column("translated", justify="right")
-    table.add_column("targets", justify="right")
-    table.add_column("meaning")
-    for name, (title, meaning) in _BESIDE_REAL.items():
-        measured: Measured = getattr(pairs, name)
-        values = (f"{each.mean:.3g}" for each in (measured.generated, measured.floor))
-        table.add_row(title, *values, meaning)
-    console.print(table)
-    if verdict.passed:
-        console.print("passes the gate: nothing speaks against using it", highlight=False)
-        return
-    console.print("does not pass the gate, so that no training takes it:", highlight=False)
-    for reason in verdict.reasons:
-        console.print(f"- {reason}", highlight=False, markup=False, soft_wrap=True)

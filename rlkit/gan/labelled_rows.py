@@ -101,7 +101,8 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
     """The examples that `write_labelled_rows` wrote, or others with `labels`.
 
     Of a file of `images` or `observations` and `labels` alone, such as `rlkit gan sample` writes,
-    labels are called by their numbers, and each example came about by itself.
+    labels are called by their numbers, and each example came about by itself. What is marked as
+    generated is left out.
     Raises ObservationsFileError where the file cannot be read, or holds something else.
     """
     try:
@@ -111,6 +112,7 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
         held = []  # what is wrong with the file is said where it is read
     data = read_array(path, "images" if "images" in held else "observations")
     labels = read_array(path, "labels")
+    real = slice(None) if "synthetic" not in held else ~synthetic_marks(path, len(data))
     try:
         if data.ndim == 3:
             data = data[:, np.newaxis]
@@ -121,8 +123,19 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
         )
         groups = read_array(path, "groups") if "groups" in held else np.arange(len(data))
         about = json.loads(str(read_array(path, "about"))) if "about" in held else {}
-        return LabelledRows(data, labels, names, groups, about)
+        return LabelledRows(data[real], labels[real], names, groups[real], about)
     except ObservationsFileError:
         raise
-    except (TypeError, ValueError) as error:
+    except (IndexError, TypeError, ValueError) as error:
         raise ObservationsFileError(f"{path}: {error}") from error
+
+
+def synthetic_marks(path: str | os.PathLike[str], count: int) -> NDArray[np.bool_]:
+    """Which of so many examples of a file were generated, (count,), as its `synthetic` says.
+
+    Raises ObservationsFileError where that is not a mark for each.
+    """
+    marks = read_array(path, "synthetic")
+    if marks.shape != (count,) or marks.dtype != bool:
+        raise ObservationsFileError(f"{path}: {count} examples need a mark of bool each")
+    return marks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -12,11 +12,43 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from rlkit_agents.algorithm import Algorithm
+from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.step import Step
 
 NUM_ENVS = 4
 FLAT = Box(-1, 1, (3,), np.float32)
 IMAGES = Box(0, 255, (1, 15, 15), np.uint8)
+SHORT_TRACES: dict[str, Any] = dict(
+    head=HeadConfig("expected"),
+    n_step=2,
+    burn_in=2,
+    trace_length=4,
+    trace_period=3,
+    replay_capacity=200,
+    batch_size=4,
+    samples_per_step=2,
+    learning_starts=40,
+    precision="float32",
+)
+"""Of R2D2: learns 4 sequences of 4 rows for every 8 environment steps after the first 40."""
+
+
+class Seeds(TypedDict):
+    """What an algorithm draws from, by the names that its constructor gives them."""
+
+    exploration_seed: np.random.SeedSequence
+    replay_seed: np.random.SeedSequence
+    initialisation_seed: np.random.SeedSequence
+
+
+def seeds(seed: int) -> Seeds:
+    """Three independent seeds of one."""
+    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
+    return Seeds(
+        exploration_seed=exploration,
+        replay_seed=replay,
+        initialisation_seed=initialisation,
+    )
 
 
 def random_steps(

@@ -17,7 +17,7 @@ from rlkit_agents.replay import Batch
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
-from .streams import NUM_ENVS, feed_in_turns, weights
+from .streams import NUM_ENVS, feed_in_turns, seeds, weights
 
 SIDE = 24
 AUGMENTED = ("rotation:180", "shift:1", "noise:0.5", "dropout:0.05")
@@ -35,15 +35,12 @@ def learner(seed: int = 0, stances: int = 1, channels: int = 2, **changes: Any) 
         epsilon=LinearSchedule(0.5, 0.1, 400),
         precision="float32",
     )
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
     return Pick(
         PickConfig(**(settings | changes)),
         Box(0, 1e3, (channels, SIDE, SIDE), np.float32),
         Discrete(stances * SIDE * SIDE),
         NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
+        **seeds(seed),
     )
 
 

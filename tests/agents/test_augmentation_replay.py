@@ -17,7 +17,7 @@ from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.replay import Batch
 from rlkit_agents.step import Step
 
-from .streams import NUM_ENVS, feed, weights
+from .streams import NUM_ENVS, feed, seeds, weights
 
 STACKS = Box(0, 255, (2, 9, 9), np.uint8)
 AUGMENTED = ("shift:2", "noise:8", "brightness:20", "cutout:3")
@@ -35,16 +35,7 @@ def learner(seed: int = 0, space: Box = STACKS, **changes: Any) -> DQN:
         target_update_every=10,
         precision="float32",
     )
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return DQN(
-        DQNConfig(**(settings | changes)),
-        space,
-        Discrete(3),
-        NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    return DQN(DQNConfig(**(settings | changes)), space, Discrete(3), NUM_ENVS, **seeds(seed))
 
 
 def random_steps(count: int) -> list[Step]:

@@ -14,11 +14,10 @@ from torch import Tensor
 from rlkit_agents.augmentation import Augmenter
 from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.pqn import PQN, PQNConfig
-from rlkit_agents.q_policy import HeadConfig
 from rlkit_agents.r2d2 import R2D2
 from rlkit_agents.r2d2_config import R2D2Config
 
-from .streams import FLAT, NUM_ENVS, feed, feed_in_turns, random_steps, weights
+from .streams import FLAT, NUM_ENVS, SHORT_TRACES, feed, feed_in_turns, random_steps, seeds, weights
 
 FRAMES = Box(0, 255, (1, 9, 9), np.uint8)
 PLAIN = NetworkConfig(torso="mlp", hidden_sizes=(8,))
@@ -27,33 +26,11 @@ AUGMENTED = ("shift:2", "noise:8", "brightness:20", "cutout:3")
 
 
 def made(algorithm: type, config: Any, space: Box = FRAMES, seed: int = 0) -> Any:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return algorithm(
-        config,
-        space,
-        Discrete(3),
-        NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    return algorithm(config, space, Discrete(3), NUM_ENVS, **seeds(seed))
 
 
 def r2d2(space: Box = FRAMES, seed: int = 0, **changes: Any) -> R2D2:
-    settings: dict[str, Any] = dict(
-        network=LSTM,
-        head=HeadConfig("expected"),
-        n_step=2,
-        burn_in=2,
-        trace_length=4,
-        trace_period=3,
-        replay_capacity=200,
-        batch_size=4,
-        samples_per_step=2,
-        learning_starts=40,
-        precision="float32",
-        double=False,
-    )
+    settings: dict[str, Any] = SHORT_TRACES | dict(network=LSTM, double=False)
     return made(R2D2, R2D2Config(**(settings | changes)), space, seed)
 
 

@@ -23,6 +23,8 @@ from rlkit_agents.pick import Pick, PickConfig
 from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.step import Step
 
+from .streams import seeds
+
 SIDE = 16
 CONFIG = CodedPictureConfig(shape=(1, SIDE, SIDE), latents=8, halvings=3)
 CODES = Box(0, 255, (CONFIG.bytes,), np.uint8)
@@ -51,15 +53,12 @@ def seen(count: int, seed: int = 0, marked: float = 0.0) -> np.ndarray:
 def pick(seed: int = 0, **changes: Any) -> Pick:
     fields: dict[str, Any] = {"learning_starts": 4, "replay_capacity": 64, "batch_size": 4}
     config = PickConfig(network=SMALL, window=SIDE, precision="float32", **(fields | changes))
-    seeds = np.random.SeedSequence(seed).spawn(3)
     return Pick(
         config,
         CODES,
         ACTIONS,
         2,
-        exploration_seed=seeds[0],
-        replay_seed=seeds[1],
-        initialisation_seed=seeds[2],
+        **seeds(seed),
         coded=coded(),
     )
 

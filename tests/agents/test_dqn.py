@@ -22,7 +22,17 @@ from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 from rlkit_agents.symmetry import Symmetry
 
-from .streams import FLAT, IMAGES, NUM_ENVS, assert_equal, feed, gradients, random_steps, weights
+from .streams import (
+    FLAT,
+    IMAGES,
+    NUM_ENVS,
+    assert_equal,
+    feed,
+    gradients,
+    random_steps,
+    seeds,
+    weights,
+)
 
 SMALL_MLP = NetworkConfig(torso="mlp", hidden_sizes=(16,))
 NOISY_MLP = NetworkConfig(torso="mlp", hidden_sizes=(16,), noisy=True)
@@ -47,16 +57,7 @@ def config(**changes: Any) -> DQNConfig:
 
 
 def learner(settings: DQNConfig, seed: int = 0, space: Box = FLAT, num_envs=NUM_ENVS) -> DQN:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return DQN(
-        settings,
-        space,
-        Discrete(3),
-        num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    return DQN(settings, space, Discrete(3), num_envs, **seeds(seed))
 
 
 KINDS = {

@@ -17,7 +17,7 @@ from rlkit_agents.replay import Batch
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
-from .streams import NUM_ENVS, assert_equal, feed_in_turns, gradients, weights
+from .streams import NUM_ENVS, assert_equal, feed_in_turns, gradients, seeds, weights
 
 SIDE = 12
 PIXELS = SIDE * SIDE
@@ -50,16 +50,7 @@ def learner(
     stances: int = 1,
     num_envs: int = NUM_ENVS,
 ) -> Pick:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return Pick(
-        settings,
-        space,
-        Discrete(stances * PIXELS),
-        num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    return Pick(settings, space, Discrete(stances * PIXELS), num_envs, **seeds(seed))
 
 
 def random_pictures(random: np.random.Generator, count: int = NUM_ENVS) -> np.ndarray:

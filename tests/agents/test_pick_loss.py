@@ -16,7 +16,7 @@ from rlkit_agents.pick import Pick, PickConfig, _turned, _turned_places
 from rlkit_agents.pick_policy import PickNetworkConfig
 from rlkit_agents.replay import Batch
 
-from .streams import NUM_ENVS, gradients, weights
+from .streams import NUM_ENVS, gradients, seeds, weights
 
 SIDE = 12
 PIXELS = SIDE * SIDE
@@ -40,15 +40,12 @@ def config(**changes: Any) -> PickConfig:
 
 
 def learner(settings: PickConfig, seed: int = 0, stances: int = 1, side: int = SIDE) -> Pick:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
     return Pick(
         settings,
         Box(0, 1e3, (2, side, side), np.float32),
         Discrete(stances * side**2),
         NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
+        **seeds(seed),
     )
 
 

@@ -28,6 +28,7 @@ from .streams import (
     feed_in_turns,
     gradients,
     random_steps,
+    seeds,
     weights,
 )
 
@@ -53,16 +54,7 @@ def learner(
     actions: gym.Space = THREE,
     num_envs: int = NUM_ENVS,
 ) -> PPO:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return PPO(
-        settings,
-        space,
-        actions,
-        num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    return PPO(settings, space, actions, num_envs, **seeds(seed))
 
 
 KINDS: dict[str, dict[str, Any]] = {

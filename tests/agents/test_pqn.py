@@ -30,6 +30,7 @@ from .streams import (
     feed_in_turns,
     gradients,
     random_steps,
+    seeds,
     weights,
 )
 
@@ -52,16 +53,7 @@ def config(**changes: Any) -> PQNConfig:
 
 
 def learner(settings: PQNConfig, seed: int = 0, space: Box = FLAT, num_envs: int = NUM_ENVS) -> PQN:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return PQN(
-        settings,
-        space,
-        Discrete(3),
-        num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    return PQN(settings, space, Discrete(3), num_envs, **seeds(seed))
 
 
 KINDS = {

@@ -24,7 +24,18 @@ from rlkit_agents.sequence_replay import SequenceBatch
 from rlkit_agents.step import Step
 from rlkit_agents.symmetry import Symmetry
 
-from .streams import FLAT, IMAGES, NUM_ENVS, assert_equal, feed, gradients, random_steps, weights
+from .streams import (
+    FLAT,
+    IMAGES,
+    NUM_ENVS,
+    SHORT_TRACES,
+    assert_equal,
+    feed,
+    gradients,
+    random_steps,
+    seeds,
+    weights,
+)
 
 NEVER = LinearSchedule(0, 0, 0)
 LSTM = NetworkConfig(torso="mlp", hidden_sizes=(16,), memory="lstm", memory_size=6)
@@ -32,36 +43,12 @@ GRU = replace(LSTM, memory="gru")
 
 
 def config(**changes: Any) -> R2D2Config:
-    """Learns 4 sequences of 4 rows for every 8 environment steps after the first 40."""
-    chosen: dict[str, Any] = dict(
-        network=LSTM,
-        head=HeadConfig("expected"),
-        n_step=2,
-        burn_in=2,
-        trace_length=4,
-        trace_period=3,
-        replay_capacity=200,
-        batch_size=4,
-        samples_per_step=2,
-        learning_starts=40,
-        learning_rate=1e-2,
-        target_update_every=10,
-        precision="float32",
-    )
-    return R2D2Config(**(chosen | changes))
+    chosen: dict[str, Any] = dict(network=LSTM, learning_rate=1e-2, target_update_every=10)
+    return R2D2Config(**(SHORT_TRACES | chosen | changes))
 
 
 def learner(chosen: R2D2Config, seed: int = 0, space: Box = FLAT, num_envs: int = NUM_ENVS) -> R2D2:
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    return R2D2(
-        chosen,
-        space,
-        Discrete(3),
-        num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    return R2D2(chosen, space, Discrete(3), num_envs, **seeds(seed))
 
 
 def cut_steps(count: int, space: Box = FLAT, *, ends: float = 0.15, cut: int = 20) -> list[Step]:

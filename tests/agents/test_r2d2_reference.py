@@ -20,21 +20,12 @@ from rlkit_agents.r2d2_config import R2D2Config
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
-from .streams import NUM_ENVS, random_steps
+from .streams import NUM_ENVS, random_steps, seeds
 
 
 def learner(chosen: R2D2Config, seed: int) -> R2D2:
     """A learner whose two networks have random weights, each its own."""
-    exploration, replay, initialisation = np.random.SeedSequence(seed).spawn(3)
-    algorithm = R2D2(
-        chosen,
-        Box(-1, 1, (3,), np.float32),
-        Discrete(3),
-        NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
-    )
+    algorithm = R2D2(chosen, Box(-1, 1, (3,), np.float32), Discrete(3), NUM_ENVS, **seeds(seed))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in (*algorithm.policy.parameters(), *algorithm.target.parameters()):

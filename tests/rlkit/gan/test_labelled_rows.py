@@ -47,6 +47,24 @@ def test_labels_alone_are_called_by_their_numbers(tmp_path: Path) -> None:
     assert read.groups.tolist() == [0, 1, 2]
 
 
+def test_what_was_generated_is_left_out(tmp_path: Path) -> None:
+    given = rows()
+    save: Any = np.savez
+    arrays = {"observations": given.data, "labels": LABELS, "groups": GROUPS}
+    save(tmp_path / "filled.npz", **arrays, synthetic=np.array([False, True, False, False]))
+    read = read_labelled_rows(tmp_path / "filled.npz")
+    assert np.array_equal(read.data, given.data[[0, 2, 3]])
+    assert read.labels.tolist() == [0, 0, 1]
+    assert read.groups.tolist() == [5, 7, 8]
+    save(tmp_path / "short.npz", **arrays, synthetic=np.array([False, True]))
+    with pytest.raises(ObservationsFileError, match="4 examples need a mark of bool each"):
+        read_labelled_rows(tmp_path / "short.npz")
+    few = {**arrays, "labels": LABELS[:2]}
+    save(tmp_path / "few.npz", **few, synthetic=np.zeros(4, bool))
+    with pytest.raises(ObservationsFileError, match=r"few\.npz: "):
+        read_labelled_rows(tmp_path / "few.npz")
+
+
 def test_classes_can_be_left_out() -> None:
     left = rows().without(["dropped"])
     assert left.names == ("ok", "double")
