@@ -19,8 +19,7 @@ from rlkit.recipe import Recipe
 from rlkit.recipes import find_recipe
 from rlkit.run_folder import provenance
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
-from rlkit_envs.bin_picking.controller import Outcome
-from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
+from rlkit_envs.bin_picking.episode import BROUGHT_OUT, OUTCOMES, PickingBin
 from rlkit_envs.bin_picking.oracle import view_of
 
 PARTS = 20
@@ -30,7 +29,6 @@ PENETRATION_LIMIT_MM = 0.5
 """How far parts at rest may sink into each other."""
 TRAINING_LIMIT_S = 900.0
 """From scratch to nine successes in ten attempts, on two cores."""
-_BROUGHT_OUT = (Outcome.OK, Outcome.DOUBLE)
 
 
 def run_benchmark(
@@ -104,12 +102,13 @@ def settled_physics(
     Plain JSON data: the penetration of the worst contact in mm, `deepest_mm` of all attempts and
     `median_mm` and `p99_mm` over them; `parts_in`, put into `bins`, of which came `parts_out` or
     are among `parts_left`; `escaped` of those out, which the magnet did not bring out, and
-    `parts_lost`, of which nobody knows; `outcomes` as counts.
+    `parts_lost`, of which nobody knows; `put_back`, how often a part was thrown in again that had
+    left the bin without the magnet, or sunk into another; `outcomes` as counts.
     """
     random = np.random.default_rng(seed)
     depths_mm: list[float] = []
     outcomes = dict.fromkeys((outcome.value for outcome in OUTCOMES), 0)
-    bins = parts_in = parts_out = parts_left = escaped = 0
+    bins = parts_in = parts_out = parts_left = escaped = put_back = 0
     while len(depths_mm) < attempts:
         bin_ = PickingBin(config, (seed, bins))
         bin_.begin()
@@ -120,7 +119,8 @@ def settled_physics(
             result = bin_.attempt(random_pick(view_of(bin_), bin_.observation, random))
             out = int(result.attempt.out.sum())
             parts_out += out
-            escaped += 0 if result.attempt.outcome in _BROUGHT_OUT else out
+            escaped += 0 if result.attempt.outcome in BROUGHT_OUT else out
+            put_back += result.put_back
             outcomes[result.attempt.outcome.value] += 1
             depths_mm.append(1e3 * bin_.scene.deepest_penetration_m())
             over = result.terminated or result.truncated
@@ -138,6 +138,7 @@ def settled_physics(
         "parts_left": parts_left,
         "parts_lost": parts_in - parts_out - parts_left,
         "escaped": escaped,
+        "put_back": put_back,
         "outcomes": outcomes,
     }
 
@@ -170,7 +171,8 @@ def print_table(result: dict[str, Any], console: Console) -> None:
     console.print(
         f"{physics['parts_in']:,} parts in, {physics['parts_out']:,} out, of them "
         f"{physics['escaped']} without the magnet, {physics['parts_left']:,} left, "
-        f"{physics['parts_lost']} lost"
+        f"{physics['parts_lost']} lost; {physics['put_back']} thrown in again that had left the "
+        "bin by themselves, or sunk into another part"
     )
     if (training := result["training"]) is not None:
         reached = training["reached"]

@@ -82,7 +82,7 @@ def test_speeds_physics_and_ratios_are_reported():
     assert "attempts in a full bin of 3" in text
     assert "12 attempts in" in text
     assert "of them 0 without the magnet" in text
-    assert ", 0 lost " in text
+    assert ", 0 lost; 0 thrown in again" in text
     assert "trained for" in text
 
 

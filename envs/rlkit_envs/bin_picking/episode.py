@@ -25,6 +25,8 @@ from rlkit_envs.bin_picking.tiers import Range, draw_tier
 
 OUTCOMES = tuple(Outcome)
 """In the order of the numbers that stand for them."""
+BROUGHT_OUT = (Outcome.OK, Outcome.DOUBLE)
+"""Those with parts that the magnet brought out."""
 STEEL_COLOUR, MARBLE_COLOUR, BIN_COLOUR = (0.45, 0.47, 0.5), (0.85, 0.87, 0.9), (0.2, 0.3, 0.45)
 
 _POUR_S, _SHAKE_S, _FILL_S = 0.5, 1.0, 4.0
@@ -35,12 +37,13 @@ _SUNK_M = 0.0005  # thin bars that fall fast can pass into each other within a t
 
 @dataclass(frozen=True)
 class Result:
-    """What came of an attempt in an episode."""
+    """What came of an attempt in an episode; put_back: parts that were thrown in again after it."""
 
     attempt: Attempt
     reward: float
     terminated: bool
     truncated: bool
+    put_back: int = 0
 
 
 class PickingBin:
@@ -129,29 +132,48 @@ class PickingBin:
         self.ferrous = np.array([part.ferrous for part in self.parts])
 
     def _fill(self) -> None:
-        """Pour the parts in and let them settle.
+        """Pour the parts in and let them settle; what cannot lie in so small a bin stays out."""
+        random, count = self._random(1), len(self.parts)
+        every = np.ones(count, bool)
+        badly = self._throw_in(np.zeros((count, 7)), every, every, random, _SHAKE_S)
+        self.scene.place(self.scene.poses(), ~badly)
 
-        What bounces out, or burst into another part, is thrown in again.
+    def _throw_in(
+        self,
+        poses: Array,
+        thrown: NDArray[np.bool_],
+        present: NDArray[np.bool_],
+        random: np.random.Generator,
+        shake_s: float,
+    ) -> NDArray[np.bool_]:
+        """Let parts fall into the bin until none bounced out, or burst into another.
+
+        poses: (parts, 7) of those that lie there. thrown: (parts,) which fall from above, and again
+        where the physics breaks down. Returns (parts,) those that still lie badly after some tries.
         """
-        scene, random, count = self.scene, self._random(1), len(self.parts)
-        poses = self._above(count, random)
-        present, out = np.ones(count, bool), np.zeros(count, bool)
+        scene = self.scene
+        poses = poses.copy()
+        falling, badly = thrown, thrown
         for _ in range(_REFILLS):
+            poses[falling] = self._above(int(falling.sum()), random)
             try:
                 scene.place(poses, present)
                 scene.pour(_POUR_S)
-                scene.shake(_SHAKE_S)
+                scene.shake(shake_s)
                 scene.settle(_FILL_S)
             except UnstablePhysicsError:  # thin bars that fall into each other can burst apart
-                poses = self._above(count, random)
+                badly = falling = thrown
                 continue
             poses = scene.poses()
             scene.place(poses, present)
-            out = scene.outside() | scene.sunk(_SUNK_M)
-            if not out.any():
-                return
-            poses[out] = self._above(int(out.sum()), random)
-        scene.place(poses, present & ~out)  # a bin too small for its parts holds fewer
+            badly = falling = self._lie_badly()
+            if not badly.any():
+                break
+        return badly
+
+    def _lie_badly(self) -> NDArray[np.bool_]:
+        """(parts,) which left the bin without the magnet, or sank into another part."""
+        return self.scene.outside() | self.scene.sunk(_SUNK_M)
 
     def _above(self, count: int, random: np.random.Generator) -> Array:
         """(count, 7) poses above the bin, turned at random, in layers where no two parts touch."""
@@ -213,6 +235,8 @@ class PickingBin:
             )
             success = done.outcome is Outcome.OK
             self.failures_in_a_row = 0 if success else self.failures_in_a_row + 1
+            if done.outcome not in BROUGHT_OUT:
+                done = replace(done, out=np.zeros(len(self.parts), bool))
             scene.place(scene.poses(), scene.present & ~done.out)
             if (
                 config.shake_after
@@ -220,6 +244,8 @@ class PickingBin:
                 and not success
             ):
                 done = self._shake(done)
+            put_back, gone = self._put_back()
+            done = replace(done, out=done.out | gone)
         except UnstablePhysicsError:
             scene.place(*before)
             self.counts[Outcome.UNSTABLE.value] += 1
@@ -231,7 +257,23 @@ class PickingBin:
         tired = self.failures_in_a_row >= config.failures_in_a_row or self.attempts >= 2 * len(
             self.parts
         )
-        return Result(done, float(success), cleared, tired and not cleared)
+        return Result(done, float(success), cleared, tired and not cleared, put_back)
+
+    def _put_back(self) -> tuple[int, NDArray[np.bool_]]:
+        """Throw in again what left the bin without the magnet, or sank into another part, as
+        whoever minds the cell would.
+
+        Returns how many parts that were, and (parts,) those that the bin does not hold, which are
+        gone then.
+        """
+        scene, badly = self.scene, self._lie_badly()
+        gone = np.zeros(len(self.parts), bool)
+        if badly.any():
+            random = self._random(4, self.attempts)
+            left = self._throw_in(scene.poses(), badly, scene.present, random, 0.0)
+            gone = left & scene.outside()
+            scene.place(scene.poses(), scene.present & ~gone)
+        return int(badly.sum()), gone
 
     def _shake(self, done: Attempt) -> Attempt:
         """Shake the bin after an attempt, which then took longer."""
@@ -239,11 +281,9 @@ class PickingBin:
         scene.shake(_RESHAKE_S)
         scene.settle(_FILL_S)
         seconds = scene.data.time
-        jumped = scene.outside()
-        scene.place(scene.poses(), scene.present & ~jumped)
+        scene.place(scene.poses(), scene.present)
         return replace(
             done,
-            out=done.out | jumped,
             simulated_s=done.simulated_s + seconds,
             cycle_s=done.cycle_s + _SHAKE_CYCLE_S,
         )

@@ -148,7 +148,18 @@ class Magnet:
         """Apply forces (n, 3) to a body at points (n, 3)."""
         data = self.scene.data
         data.xfrc_applied[body, :3] = forces.sum(0)
-        data.xfrc_applied[body, 3:] = np.cross(points - data.xipos[body], forces).sum(0)
+        data.xfrc_applied[body, 3:] = _cross(points - data.xipos[body], forces).sum(0)
+
+
+def _cross(left: Array, right: Array) -> Array:
+    """Cross products of rows (n, 3), bit for bit NumPy's, whose own function takes twice as long
+    for so few."""
+    products = np.empty_like(left)
+    (x, y, z), (u, v, w) = left.T, right.T
+    products[:, 0] = y * w - z * v
+    products[:, 1] = z * u - x * w
+    products[:, 2] = x * v - y * u
+    return products
 
 
 def face_patches(radius_m: float) -> Array:

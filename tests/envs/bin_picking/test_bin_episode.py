@@ -145,6 +145,48 @@ def test_a_bin_smaller_than_its_parts_is_refused():
         begun(bin_side_m=0.025, tier="entangled")
 
 
+def pushed_together(bin_: PickingBin) -> None:
+    """Two parts lie in each other, and a third beyond the wall."""
+    poses = bin_.scene.poses()
+    poses[1] = poses[0] + [0.002, 0, 0, 0, 0, 0, 0]
+    poses[2, :2] = 0.3
+    bin_.scene.place(poses, bin_.scene.present)
+
+
+def test_what_sank_in_or_jumped_out_is_thrown_in_again(monkeypatch: pytest.MonkeyPatch):
+    bin_, again = begun(parts=5, tier="single"), begun(parts=5, tier="single")
+    for each in (bin_, again):
+        attempt = each.controller.attempt
+
+        def disturbed(*arguments, of: PickingBin = each, attempt=attempt):
+            done = attempt(*arguments)
+            pushed_together(of)
+            assert of.scene.deepest_penetration_m() > 0.0005
+            return done
+
+        monkeypatch.setattr(each.controller, "attempt", disturbed)
+    corner = 0  # where the tool meets the wall, and lifts nothing
+    result = bin_.attempt(corner)
+    assert result.attempt.outcome is Outcome.COLLISION
+    assert result.put_back == 2
+    assert not result.attempt.out.any()
+    assert bin_.scene.present.all()
+    assert not bin_.scene.outside().any()
+    assert bin_.scene.deepest_penetration_m() < 0.0005
+    again.attempt(corner)
+    np.testing.assert_array_equal(again.scene.poses(), bin_.scene.poses())
+
+
+def test_what_a_bin_does_not_hold_is_out(monkeypatch: pytest.MonkeyPatch):
+    bin_ = begun(parts=4, tier="single")
+    outside = np.array([False, True, False, False])
+    monkeypatch.setattr(bin_.scene, "outside", lambda: outside & bin_.scene.present)
+    result = bin_.attempt(0)
+    assert result.put_back == 1
+    np.testing.assert_array_equal(result.attempt.out, outside)
+    np.testing.assert_array_equal(bin_.scene.present, ~outside)
+
+
 @pytest.mark.parametrize("lean", range(5))
 def test_actions_count_leans_then_rows_then_columns(lean):
     """lean * pixels^2 + row * pixels + column; the tool goes there, and leans that way."""
