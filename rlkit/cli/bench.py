@@ -15,9 +15,9 @@ from typing import Any, Literal
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from rlkit.cli.mistakes import Mistake, blaming_user
-from rlkit.cli.options import check_writable, is_named, parse
+from rlkit.cli.options import check_least, check_writable, is_named, parse
 
-Benchmark = Literal["boxing", "agents", "storage", "data-center", "bin-picking"]
+Benchmark = Literal["boxing", "agents", "storage", "data-center", "bin-picking", "robustness"]
 """Each is a module of `rlkit.bench`, with _ for -."""
 
 
@@ -46,13 +46,28 @@ class BinPickingBenchOptions:
 
 
 @dataclass(frozen=True)
+class RobustnessBenchOptions:
+    """Only for robustness."""
+
+    policies: tuple[str, ...] = ()
+    """What is compared, as `rlkit evaluate` takes it: policies of Atari games. The first is what
+    others are held against."""
+    corruptions: tuple[str, ...] = ()
+    """Of what is seen, as `rlkit evaluate --corruption` takes one; by default all that no recipe
+    trains on."""
+    episodes: int = 100
+    """Of each policy under each corruption, at least 1."""
+
+
+@dataclass(frozen=True)
 class BenchOptions:
     """Run a benchmark, all contestants in turn in one process, and print a table.
 
     boxing: training speed beside Stable-Baselines3 and the emulator's own limit. agents: that of
     all algorithms, with and without memory. storage: memory of a replay, time of a checkpoint and
     of an import. data-center: the NumPy plant's year beside EnergyPlus's; minutes.
-    bin-picking: attempts a second on one core, and how well the physics holds.
+    bin-picking: attempts a second on one core, and how well the physics holds. robustness: what
+    a corrupted camera costs policies.
     """
 
     name: Positional[Benchmark]
@@ -72,9 +87,17 @@ class BenchOptions:
         default_factory=BinPickingBenchOptions
     )
     """For that benchmark alone."""
+    robustness: OmitArgPrefixes[RobustnessBenchOptions] = field(
+        default_factory=RobustnessBenchOptions
+    )
+    """For that benchmark alone."""
 
 
-_OWN = {"data-center": DataCenterBenchOptions, "bin-picking": BinPickingBenchOptions}
+_OWN = {
+    "data-center": DataCenterBenchOptions,
+    "bin-picking": BinPickingBenchOptions,
+    "robustness": RobustnessBenchOptions,
+}
 """Benchmark -> the options that only it has."""
 
 
@@ -121,6 +144,8 @@ def _own_settings(options: BenchOptions, arguments: Sequence[str]) -> dict[str, 
         if options.bin_picking.attempts < 1:
             raise Mistake(f"--attempts must be at least 1, got {options.bin_picking.attempts}")
         return asdict(options.bin_picking)
+    if options.name == "robustness":
+        return _of_robustness(options.robustness)
     return {}
 
 
@@ -132,3 +157,17 @@ def _of_data_center(options: DataCenterBenchOptions) -> dict[str, Any]:
     with blaming_user(ImportError, ValueError):
         year_of(**settings)
     return {**settings, "plot": plot}
+
+
+def _of_robustness(options: RobustnessBenchOptions) -> dict[str, Any]:
+    check_least(options, episodes=1)
+    if not options.policies:
+        raise Mistake("name the policies to compare by --policies")
+    if len(set(options.policies)) < len(options.policies):
+        raise Mistake("--policies names one twice")
+    from rlkit.policies import find_policy
+
+    with blaming_user(ValueError):
+        for name in options.policies:
+            find_policy(name)
+    return asdict(options)

@@ -119,12 +119,11 @@ def load(name: str, *, on: str | None = None, trust: bool = False) -> LoadedPoli
 
 
 def _evaluate(loaded: LoadedPolicy, options: EvaluateOptions) -> Evaluation:
-    from rlkit.corruptions import CorruptionError
     from rlkit.environments import for_evaluation
     from rlkit.evaluation import evaluate
 
     episodes = options.episodes or _EPISODES
-    with blaming_user(CorruptionError), progress_bar("episodes") as (move, _report):
+    with progress_bar("episodes") as (move, _report):
         return evaluate(
             loaded.policy,
             for_evaluation(loaded.environment),

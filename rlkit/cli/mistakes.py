@@ -14,6 +14,7 @@ _EXPECTED = {
     "rlkit.run_folder": "RunError",
     "rlkit.checkpoint": "CheckpointError",
     "rlkit.comparison": "ComparisonError",
+    "rlkit.corruptions": "CorruptionError",
     "rlkit.data_center_pass": "ControllerError",
     "rlkit.dbn.rbm_file": "RBMFileError",
     "rlkit.divergence": "DivergenceError",

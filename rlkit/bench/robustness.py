@@ -1,0 +1,116 @@
+"""What a corrupted camera costs policies of Atari games, one beside another.
+
+The first policy named is the bar: a robust one loses less of its score than that. Corruptions are
+those of `rlkit.corruptions`, on which no recipe trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rlkit.bench.turns import Report
+from rlkit.corruptions import HELD_OUT, make_corrupted_envs
+from rlkit.environments import for_evaluation
+from rlkit.evaluation import evaluate
+from rlkit.policies import LoadedPolicy, find_policy, load_policy
+from rlkit.run_folder import provenance
+
+GOAL_SHARE = 0.5
+"""Of what the first policy loses, what a robust one may lose at most."""
+
+
+def run_benchmark(
+    *,
+    policies: Sequence[str],
+    corruptions: Sequence[str] = (),
+    episodes: int = 100,
+    seed: int = 0,
+    on_progress: Report | None = None,
+) -> dict[str, Any]:
+    """Play each policy as it is and under each corruption, always in the same episodes.
+
+    policies: as `rlkit evaluate` takes them, the first being what others are compared with.
+    corruptions: by name; none stand for all that are held out. episodes: of each.
+    on_progress: takes lines on what is being done.
+
+    Returns plain JSON data: where it ran; `policies`, each with its `name`, `score` as it is, mean
+    `loss` over the corruptions and `share` of the first's loss, None where the first loses nothing;
+    `rows`, each with policy, corruption (None for none), `loss` and the summary of its returns.
+    Raises ValueError for a policy that is not there, CorruptionError for a corruption that is none
+    or a policy of another world.
+    """
+    report = on_progress or (lambda line: None)
+    corruptions = tuple(corruptions) or HELD_OUT
+    loaded = {name: load_policy(find_policy(name)) for name in policies}
+    for policy in loaded.values():
+        for corruption in corruptions:  # raises what would else be found out after minutes
+            make_corrupted_envs(for_evaluation(policy.environment), corruption, 1).close()
+    rows: list[dict[str, Any]] = []
+    for name, policy in loaded.items():
+        score = 0.0
+        for corruption in (None, *corruptions):
+            summary = _summary(policy, corruption, episodes, seed)
+            score = summary["mean"] if corruption is None else score
+            loss = score - summary["mean"]
+            rows.append({"policy": name, "corruption": corruption, "loss": loss, **summary})
+            report(f"{name}, {corruption or 'as it is'}: {summary['mean']:.1f}")
+    losses = {name: _mean_loss(rows, name) for name in loaded}
+    first = next(iter(losses.values()))
+    return {
+        **provenance(),
+        "episodes": episodes,
+        "seed": seed,
+        "policies": [
+            {
+                "name": name,
+                "description": loaded[name].describe(),
+                "score": _row(rows, name, None)["mean"],
+                "loss": loss,
+                "share": loss / first if first > 0 else None,
+            }
+            for name, loss in losses.items()
+        ],
+        "rows": rows,
+    }
+
+
+def print_table(result: dict[str, Any], console: Console) -> None:
+    """Show what `run_benchmark` gave."""
+    policies, rows = result["policies"], result["rows"]
+    table = Table(
+        title=f"Mean return of {result['episodes']} episodes",
+        caption=f"aimed at: no more than {GOAL_SHARE:.0%} of the first's loss",
+    )
+    table.add_column("what is seen")
+    for policy in policies:
+        table.add_column(policy["name"], justify="right", overflow="fold")
+    for corruption in dict.fromkeys(row["corruption"] for row in rows):
+        means = (_row(rows, policy["name"], corruption)["mean"] for policy in policies)
+        table.add_row(corruption or "as it is", *(f"{mean:.1f}" for mean in means))
+    table.add_section()
+    table.add_row("mean loss", *(f"{policy['loss']:.1f}" for policy in policies))
+    shares = (policy["share"] for policy in policies)
+    table.add_row("of the first's", *("" if each is None else f"{each:.0%}" for each in shares))
+    console.print(table)
+
+
+def _summary(
+    policy: LoadedPolicy, corruption: str | None, episodes: int, seed: int
+) -> dict[str, Any]:
+    world = for_evaluation(policy.environment)
+    played = evaluate(policy.policy, world, episodes, seed=seed, corruption=corruption)
+    return played.summary.to_json()
+
+
+def _row(rows: Sequence[dict[str, Any]], policy: str, corruption: str | None) -> dict[str, Any]:
+    return next(r for r in rows if (r["policy"], r["corruption"]) == (policy, corruption))
+
+
+def _mean_loss(rows: Sequence[dict[str, Any]], policy: str) -> float:
+    losses = [row["loss"] for row in rows if row["policy"] == policy and row["corruption"]]
+    return float(np.mean(losses))
