@@ -14,6 +14,8 @@ from rlkit_agents.algorithm import Algorithm
 from rlkit_agents.policy import Policy
 from rlkit_agents.step import Step
 
+from .streams import seeds
+
 A = TypeVar("A", bound=Algorithm)
 
 
@@ -93,14 +95,11 @@ def trained(make: Callable[..., A], envs: VectorEnv, steps: int) -> A:
 
     make: an algorithm that lacks all but its configuration.
     """
-    exploration, replay, initialisation = np.random.SeedSequence(0).spawn(3)
     algorithm = make(
         envs.single_observation_space,
         envs.single_action_space,
         envs.num_envs,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
+        **seeds(0),
     )
     observations, _ = envs.reset(seed=1)
     ended = np.zeros(envs.num_envs, bool)

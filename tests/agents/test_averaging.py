@@ -21,6 +21,8 @@ from rlkit_agents.r2d2_config import R2D2Config
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
+from .streams import seeds
+
 SEEN, ACTIONS = gym.spaces.Box(-1.0, 1.0, (3,), np.float32), gym.spaces.Discrete(2)
 NUM_ENVS = 4
 BOTH: dict[str, Any] = dict(
@@ -55,15 +57,12 @@ def vector(policy: Policy) -> Tensor:
 
 def made(kind: str, **changes: Any) -> Any:
     algorithm, config = LEARNERS[kind]
-    exploration, replay, initialisation = np.random.SeedSequence(1).spawn(3)
     return algorithm(
         replace(config, **changes),
         SEEN,
         ACTIONS,
         NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
+        **seeds(1),
     )
 
 

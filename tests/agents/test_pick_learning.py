@@ -14,6 +14,8 @@ from rlkit_agents.pick_policy import PickNetworkConfig
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 
+from .streams import seeds
+
 NUM_ENVS = 8
 
 
@@ -50,15 +52,12 @@ def trained(bins: Bins, attempts: int, **changes: Any) -> Pick:
         learning_rate_steps=attempts,
         precision="float32",
     )
-    exploration, replay, initialisation = np.random.SeedSequence(0).spawn(3)
     agent = Pick(
         PickConfig(**(settings | changes)),
         Box(0, 1e3, (2, bins.side, bins.side), np.float32),
         Discrete(bins.side**2),
         NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
+        **seeds(0),
     )
     never, always = np.zeros(NUM_ENVS, bool), np.ones(NUM_ENVS, bool)
     none = np.zeros(NUM_ENVS, np.float32)

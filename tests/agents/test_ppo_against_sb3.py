@@ -24,6 +24,8 @@ from rlkit_agents.networks import NetworkConfig
 from rlkit_agents.ppo import PPO, PPOConfig, a2c
 from rlkit_agents.step import Step
 
+from .streams import seeds
+
 STEPS = 8
 """What an environment is learnt from; a reset step of ours, which theirs has not, comes on top."""
 FIRST_EPISODES = ((3, True), (1, False), (8, False), (7, True))
@@ -79,15 +81,12 @@ class Dense(BaseFeaturesExtractor):
 
 
 def learner(config: PPOConfig, actions: gym.Space) -> PPO:
-    exploration, replay, initialisation = np.random.SeedSequence(5).spawn(3)
     return PPO(
         config,
         Lane.observation_space,
         actions,
         NUM_ENVS,
-        exploration_seed=exploration,
-        replay_seed=replay,
-        initialisation_seed=initialisation,
+        **seeds(5),
     )
 
 
