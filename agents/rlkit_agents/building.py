@@ -66,6 +66,7 @@ def _pick_policy(
         observation_space,
         action_space,
         PickNetworkConfig(**_with_tuples(architecture["network"])),
+        symmetric=architecture.get("symmetric", False),  # not in older descriptions
         coded=None if coded is None else CodedPictures(CodedPictureConfig(**_with_tuples(coded))),
         precision=architecture["precision"],
     )

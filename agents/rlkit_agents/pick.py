@@ -33,9 +33,7 @@ from rlkit_agents.q_learning import gradient_step
 from rlkit_agents.replay import Batch, Replay
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
-
-_WAYS = 8
-"""Turns by a right angle, each mirrored or not."""
+from rlkit_agents.turns import WAYS, turned, turned_places
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,8 @@ class PickConfig:
     """Side in pixels of what the network sees around a tried pixel while learning, a multiple of
     8. Chances depend on what lies up to 23 pixels away; a smaller window cuts some of that."""
     symmetric: bool = True
-    """Turn and mirror windows; only while the tool stands upright."""
+    """Turn and mirror windows, and average chances over all turns and mirrors of a picture where
+    they decide; only while the tool stands upright. What explores sees a picture in one way."""
     augmentation: tuple[str, ...] = ()
     """Random changes of the windows in every batch, in this order, such as `rotation:180 noise:0.5
     dropout:0.02`, in millimetres (`augmentation.KINDS`); where the picture moves, so does the pixel
@@ -174,11 +173,13 @@ class Pick:
                 observation_space,
                 action_space,
                 config.network,
+                symmetric=config.symmetric,
                 coded=coded,
                 precision=config.precision,
             )
         self.policy = policy.to(self.device)
         self.target = copy.deepcopy(self.policy).requires_grad_(False).eval()
+        self.target.symmetric = False  # an eighth of the work
         self._average = None
         if config.average_decay > 0.0:
             self._average = WeightAverage(self.policy, config.average_decay)
@@ -406,12 +407,12 @@ class Pick:
         windows = windows.permute(0, 3, 1, 2)
         if not self.config.symmetric or self.policy.stances > 1:
             return windows, at
-        turned = torch.empty_like(windows)
-        for way in range(_WAYS):
-            share = slice((way + self.updates) % _WAYS, None, _WAYS)
-            turned[share] = _turned(windows[share], way)
-            at[share] = _turned_places(at[share], size, way)
-        return turned, at
+        all_turned = torch.empty_like(windows)
+        for way in range(WAYS):
+            share = slice((way + self.updates) % WAYS, None, WAYS)
+            all_turned[share] = turned(windows[share], way)
+            at[share] = turned_places(at[share], size, way)
+        return all_turned, at
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the replay's rows; see `Algorithm.state_dict`."""
@@ -447,20 +448,6 @@ class Pick:
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
         self._samples_due = float(state["samples_due"])
-
-
-def _turned(windows: Tensor, way: int) -> Tensor:
-    """(..., side, side) turned by `way % 4` right angles, then mirrored from the fourth way on."""
-    turned = torch.rot90(windows, way % 4, (-2, -1))
-    return turned.flip(-1) if way >= 4 else turned
-
-
-def _turned_places(places: Tensor, side: int, way: int) -> Tensor:
-    """Where the pixels (any, 2), rows and columns, of a window of that side are after `_turned`."""
-    rows, columns = places.unbind(-1)
-    for _ in range(way % 4):
-        rows, columns = side - 1 - columns, rows
-    return torch.stack([rows, side - 1 - columns if way >= 4 else columns], -1)
 
 
 def _scrambled(numbers: np.ndarray) -> np.ndarray:

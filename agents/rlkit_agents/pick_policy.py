@@ -22,6 +22,7 @@ from rlkit_agents.initialisation import initialise
 from rlkit_agents.memory import State
 from rlkit_agents.policy import Policy
 from rlkit_agents.precision import Precision, autocast
+from rlkit_agents.turns import mean_over_turns
 
 POOLING = 4
 """Sides of pictures are multiples of this."""
@@ -89,6 +90,9 @@ class PickPolicy(Policy):
 
     Not deterministic, it asks one member of the ensemble, drawn for every picture: Thompson
     sampling (Osband et al. 2016).
+    If it is `symmetric`, chances are means over the eight turns and mirrors of a picture, which are
+    as true as the picture where it is square, of heights alone, and the tool stands upright; in
+    other worlds it makes no difference.
     Observations are (channels, height, width) float32, the first channel being heights in mm and
     the last marks where not to pick, which the network does not see; or bytes that `coded` makes
     such pictures of. Actions are Discrete(stances * height * width), counted in that order.
@@ -101,6 +105,7 @@ class PickPolicy(Policy):
         action_space: gym.Space,
         network: PickNetworkConfig,
         *,
+        symmetric: bool = False,
         coded: CodedPictures | None = None,
         precision: Precision = "auto",
     ) -> None:
@@ -129,6 +134,9 @@ class PickPolicy(Policy):
         self.stances = int(action_space.n) // pixels
         self.picture_shape: tuple[int, int, int] = shape
         """Channels, marks among them, height and width."""
+        upright = self.stances == 1 and shape[0] == 2
+        self.symmetric: bool = symmetric and upright and shape[1] == shape[2]
+        """Whether chances are means over the eight turns and mirrors of a picture."""
         self.network_config = network
         self.precision: Precision = precision
         self.network: PickNetwork = PickNetwork(  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -142,6 +150,7 @@ class PickPolicy(Policy):
         return {
             "policy": "PickPolicy",
             "network": asdict(self.network_config),
+            "symmetric": self.symmetric,
             "precision": self.precision,
             **coded,
         }
@@ -163,7 +172,12 @@ class PickPolicy(Policy):
         return self._chances(self.pictures(observations))
 
     def _chances(self, pictures: Tensor) -> Tensor:
-        return _mean_chances(self.logits(pictures[:, :-1]))
+        heights = pictures[:, :-1]
+        maps = mean_over_turns(self._map, heights) if self.symmetric else self._map(heights)
+        return maps.flatten(1)
+
+    def _map(self, pictures: Tensor) -> Tensor:
+        return chance_map(self.logits(pictures))
 
     def outlook_map(self, observations: Tensor) -> Tensor:
         """Chances of success (batch, stances, height, width)."""
@@ -186,23 +200,27 @@ class PickPolicy(Policy):
     def sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """What a member of the ensemble, drawn for every picture, would do, and what all expect.
 
-        Returns actions (batch,) and chances of success (batch, actions), the mean of the members'.
+        Returns actions (batch,) and chances of success (batch, actions), the mean of the members',
+        both of the picture as it is.
         """
         pictures = self.pictures(observations)
         logits = self.logits(pictures[:, :-1])
         batch = torch.arange(len(logits), device=logits.device)
         asked = torch.randint(self.network.members, (len(logits),))  # alike on every device
         chances = torch.sigmoid(logits[batch, asked.to(logits.device)]).flatten(1)
-        return (chances - self._marks(pictures)).argmax(1), _mean_chances(logits)
+        return (chances - self._marks(pictures)).argmax(1), chance_map(logits).flatten(1)
 
     def _marks(self, pictures: Tensor) -> Tensor:
         """(batch, actions) 1 where not to pick, else 0."""
         return pictures[:, -1].flatten(1).repeat(1, self.stances)
 
 
-def _mean_chances(logits: Tensor) -> Tensor:
-    """Logits (batch, members, stances, height, width) as chances (batch, actions)."""
-    return torch.sigmoid(logits).mean(1).flatten(1)
+def chance_map(logits: Tensor) -> Tensor:
+    """Logits (batch, members, stances, height, width) as chances (batch, stances, height, width).
+
+    The mean of the members'.
+    """
+    return torch.sigmoid(logits).mean(1)
 
 
 def _two_convolutions(in_channels: int, channels: int) -> nn.Sequential:

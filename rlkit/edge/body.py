@@ -20,9 +20,10 @@ from rlkit_agents.heads import QHead, categorical_values
 from rlkit_agents.losses import signed_parabolic
 from rlkit_agents.memory import Memory
 from rlkit_agents.networks import DenseTorso, FlattenChannelsLast, PixelConv2d
-from rlkit_agents.pick_policy import PickNetwork, PickPolicy
+from rlkit_agents.pick_policy import PickNetwork, PickPolicy, chance_map
 from rlkit_agents.policy import Policy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
+from rlkit_agents.turns import mean_over_turns
 
 
 class ExportError(ValueError):
@@ -76,7 +77,7 @@ def body_of(policy: Policy) -> Body:
         elif isinstance(policy, PickPolicy):
             if policy.coded is not None:
                 raise ExportError("a picking policy that sees codes cannot be deployed")
-            body = Body(PickMap(policy.network), None, nn.Identity())
+            body = Body(PickMap(policy.network, policy.symmetric), None, nn.Identity())
         else:
             body = _of_stable_baselines(policy)
     body.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
@@ -98,8 +99,10 @@ def _of_stable_baselines(policy: Policy) -> Body:
 class PickMap(nn.Module):
     """Chances of success at every pixel (batch, actions), less one where a failure is marked."""
 
-    def __init__(self, network: PickNetwork) -> None:
+    def __init__(self, network: PickNetwork, symmetric: bool) -> None:
+        """symmetric: as `PickPolicy.symmetric`."""
         super().__init__()
+        self.symmetric = symmetric
         self.network = copy.deepcopy(network)
         with torch.no_grad():  # heights come in mm
             first = self.network.full_down[0]
@@ -109,9 +112,13 @@ class PickMap(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """observations: (batch, channels, height, width), the last channel being marks."""
-        logits = self.network(observations[:, :-1])
+        heights = observations[:, :-1]
+        maps = mean_over_turns(self._map, heights) if self.symmetric else self._map(heights)
         marks = observations[:, -1].flatten(1).repeat(1, self.network.stances)
-        return torch.sigmoid(logits).mean(1).flatten(1) - marks
+        return maps.flatten(1) - marks
+
+    def _map(self, heights: Tensor) -> Tensor:
+        return chance_map(self.network(heights))
 
 
 class ColoursToChannels(nn.Module):

@@ -94,8 +94,8 @@ class Layer:
     """Weights that are not zero."""
     biases: int
     multiply_accumulates: int
-    """With all weights. A convolution uses each once for every pixel of its output; products with
-    padding are counted."""
+    """With all weights. A convolution uses each once for every pixel of its output, in each way in
+    which a picture is seen; products with padding are counted."""
     kept_multiply_accumulates: int
     """With the kept weights alone."""
     inputs: int
@@ -270,7 +270,7 @@ def _seen_as(
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(module, nn.Conv2d | nn.Linear)
         convolution = isinstance(module, nn.Conv2d)
-        uses = math.prod(output.shape[-2:]) if convolution else 1
+        uses = output.numel() // output.shape[1]
         weights, kept = module.weight.numel(), int(module.weight.count_nonzero())
         found.append(
             Layer(

@@ -155,17 +155,19 @@ def mean_squares(body: Body, recording: Recording) -> tuple[dict[str, Tensor], d
     last = list(layers)[-1]
     inputs = {name: torch.zeros(()) for name in layers}
     outputs = {name: torch.zeros(()) for name in layers}
+    counts = dict.fromkeys(layers, 0)  # a picture may go through a layer in several ways
 
     def measure(name: str, layer: nn.Module, given: tuple[Tensor], returned: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d | nn.Linear)
-        share = len(given[0]) / len(recording)
-        inputs[name] = inputs[name] + share * _input_mean_square(layer, given[0])
+        count = len(given[0])
+        counts[name] += count
+        inputs[name] = inputs[name] + count * _input_mean_square(layer, given[0])
         if name == last and returned.shape[1] > 1:
             dimensions = tuple(range(1, returned.ndim))
             returned = returned - returned.mean(dimensions, keepdim=True)
         units = returned.square().mean(0)
         units = units.flatten(1).mean(1) if isinstance(layer, nn.Conv2d) else units
-        outputs[name] = outputs[name] + share * units.sum()
+        outputs[name] = outputs[name] + count * units.sum()
 
     hooks = [layer.register_forward_hook(partial(measure, name)) for name, layer in layers.items()]
     try:
@@ -175,6 +177,8 @@ def mean_squares(body: Body, recording: Recording) -> tuple[dict[str, Tensor], d
     finally:
         for hook in hooks:
             hook.remove()
+    for name, count in counts.items():
+        inputs[name], outputs[name] = inputs[name] / count, outputs[name] / count
     return inputs, outputs
 
 

@@ -12,9 +12,10 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from rlkit_agents.algorithm import NonFiniteGradientError
-from rlkit_agents.pick import Pick, PickConfig, _turned, _turned_places
+from rlkit_agents.pick import Pick, PickConfig
 from rlkit_agents.pick_policy import PickNetworkConfig
 from rlkit_agents.replay import Batch
+from rlkit_agents.turns import turned
 
 from .streams import NUM_ENVS, gradients, seeds, weights
 
@@ -73,29 +74,6 @@ def a_batch(size: int = 16, stances: int = 1, **changes: Any) -> Batch:
 # Windows
 
 
-def test_windows_are_turned_in_eight_different_ways():
-    window = torch.arange(64.0).reshape(8, 8)
-    ways = [_turned(window, way) for way in range(8)]
-    assert len({tuple(turned.flatten().tolist()) for turned in ways}) == 8
-    assert torch.equal(ways[0], window)
-    for turned in ways:  # neighbours stay neighbours
-        row, column = (turned == 27).nonzero()[0].tolist()
-        beside = {(0, 1), (1, 0), (0, -1), (-1, 0)}
-        assert {float(turned[row + down, column + right]) for down, right in beside} == {
-            *(26.0, 28.0, 19.0, 35.0)
-        }
-
-
-@pytest.mark.parametrize("size", [8, 12])
-def test_a_pixel_is_followed_through_every_turn(size: int):
-    window = torch.arange(2.0 * size * size).reshape(2, size, size)
-    places = torch.tensor([[0, 0], [1, 5], [size // 2, size // 2], [size - 1, 2]])
-    for way in range(8):
-        rows, columns = _turned_places(places, size, way).T
-        expected = window[:, places[:, 0], places[:, 1]]
-        assert torch.equal(_turned(window, way)[:, rows, columns], expected)
-
-
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_windows_lie_around_the_tried_pixels(symmetric: bool):
     algorithm = learner(config(symmetric=symmetric, window=8))
@@ -114,7 +92,7 @@ def test_windows_lie_around_the_tried_pixels(symmetric: bool):
             # Windows begin where the network pools the picture: at multiples of 4.
             top, left = action // SIDE // 4 * 4 + 8 - 4, action % SIDE // 4 * 4 + 8 - 4
             cut = with_ground[top : top + 8, left : left + 8]
-            ways.append([torch.equal(windows[action, 0], _turned(cut, way)) for way in range(8)])
+            ways.append([torch.equal(windows[action, 0], turned(cut, way)) for way in range(8)])
         assert (torch.tensor(ways).sum(1) == 1).all()
         all_ways.append(torch.tensor(ways))
     seen = torch.stack(all_ways).sum(0)  # of each pixel's window, over eight updates

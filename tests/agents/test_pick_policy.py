@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlkit_agents.building import build_policy
 from rlkit_agents.pick_policy import PickNetwork, PickNetworkConfig, PickPolicy
+from rlkit_agents.turns import WAYS, turned
 
 HEIGHT, WIDTH = 8, 12
 PIXELS = HEIGHT * WIDTH
@@ -212,7 +213,79 @@ def test_one_picture_or_many_by_numpy():
     assert [int(policy.predict(each, deterministic=True)[0]) for each in seen] == many.tolist()
 
 
+# Turns and mirrors
+
+SQUARE = Box(0, 1e3, (2, WIDTH, WIDTH), np.float32)
+
+
+def symmetric_picker() -> PickPolicy:
+    torch.manual_seed(0)
+    actions = Discrete(WIDTH * WIDTH)
+    return PickPolicy(SQUARE, actions, SMALL, symmetric=True, precision="float32").eval()
+
+
+def test_chances_turn_with_the_picture():
+    policy = symmetric_picker()
+    seen = pictures(2)[:, [0, 2], :, :WIDTH]
+    seen = torch.cat([seen, seen[:, :, :4].flip(-1)], 2)  # square
+    with torch.no_grad():
+        chances = policy.outlook_map(seen)
+        members = torch.sigmoid(policy.logits(seen[:, :-1])).mean(1)
+        assert not torch.allclose(chances, members, atol=1e-5)
+        for way in range(WAYS):
+            around = policy.outlook_map(turned(seen, way))
+            torch.testing.assert_close(around, turned(chances, way))
+            if way:
+                one = torch.sigmoid(policy.logits(turned(seen, way)[:, :-1])).mean(1)
+                assert not torch.allclose(one, turned(members, way), atol=1e-5)
+
+
+def test_marks_are_where_they_are_however_a_picture_is_turned():
+    policy = symmetric_picker()
+    seen = torch.zeros(1, 2, WIDTH, WIDTH)
+    seen[0, 1, 2, 5] = 1.0
+    with torch.no_grad():
+        below = (policy.q_values(seen) < 0).nonzero()
+    assert below.tolist() == [[0, 2 * WIDTH + 5]]
+
+
+def test_who_explores_sees_a_picture_in_one_way(monkeypatch: pytest.MonkeyPatch):
+    policy = symmetric_picker()
+    sizes = []
+    network = policy.logits
+    monkeypatch.setattr(policy, "logits", lambda seen: sizes.append(len(seen)) or network(seen))
+    seen = torch.zeros(3, 2, WIDTH, WIDTH)
+    with torch.no_grad():
+        policy.act(seen, deterministic=False)
+        policy.act(seen, deterministic=True)
+    assert sizes == [3, 3 * WAYS]
+
+
+@pytest.mark.parametrize(("shape", "stances"), [((3, 8, 8), 1), ((2, 8, 12), 1), ((2, 8, 8), 2)])
+def test_what_looks_otherwise_when_turned_is_not_turned(shape: tuple[int, ...], stances: int):
+    space = Box(0, 1e3, shape, np.float32)
+    actions = Discrete(stances * shape[1] * shape[2])
+    policy = PickPolicy(space, actions, SMALL, symmetric=True, precision="float32").eval()
+    assert not policy.symmetric
+    seen = torch.rand(2, *shape)
+    with torch.no_grad():
+        expected = torch.sigmoid(policy.logits(seen[:, :-1])).mean(1)
+        torch.testing.assert_close(policy(seen), expected.flatten(1))
+
+
 # Building
+
+
+def test_a_symmetric_policy_is_rebuilt_as_one():
+    policy = symmetric_picker()
+    described = json.loads(json.dumps(policy.architecture))
+    rebuilt = build_policy(described, SQUARE, policy.action_space)
+    assert isinstance(rebuilt, PickPolicy)
+    assert rebuilt.symmetric
+    del described["symmetric"]
+    older = build_policy(described, SQUARE, policy.action_space)
+    assert isinstance(older, PickPolicy)
+    assert not older.symmetric
 
 
 def test_a_picking_policy_is_rebuilt_from_its_description():

@@ -28,6 +28,7 @@ from rlkit.policies import LoadedPolicy, load_policy
 from rlkit.recording import Recording
 from rlkit_agents.actor_critic import ActorCriticPolicy
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.policy import Policy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 
@@ -90,7 +91,7 @@ def run(model: Any, recording: Recording) -> np.ndarray:
     return np.asarray(session.run(None, feed)[0])
 
 
-def expected(policy: QPolicy, recording: Recording) -> np.ndarray:
+def expected(policy: QPolicy | PickPolicy, recording: Recording) -> np.ndarray:
     with torch.no_grad():
         return policy.q_values(torch.from_numpy(recording.observations)).numpy()
 
@@ -125,6 +126,28 @@ def test_bits_of_a_consoles_memory_are_taken_as_they_come(tmp_path: Path, bits: 
     scores, _ = EdgePolicy(path).scores(seen)
     exact = policy.q_values(torch.from_numpy(seen)).detach().numpy()
     np.testing.assert_allclose(scores, exact, atol=2e-5 if bits == 32 else 0.1)
+
+
+def test_a_picking_file_sees_pictures_in_all_eight_ways():
+    torch.manual_seed(0)
+    space = gym.spaces.Box(0, 100, (2, 16, 16), np.float32)
+    policy = PickPolicy(
+        space,
+        gym.spaces.Discrete(256),
+        PickNetworkConfig((4, 6, 8), members=2, height_scale_mm=1.0),
+        symmetric=True,
+        precision="float32",
+    ).eval()
+    with torch.no_grad():
+        policy.network.head.weight *= 10.0  # chances near a half would all be alike
+    seen = recorded(policy, 64)
+    seen.observations[:, 1] = 0.0
+    chances = expected(policy, seen)
+    assert chances.std() > 0.02
+    exact = body_to_onnx(body_of(policy), space.shape)
+    np.testing.assert_allclose(run(exact, seen), chances, atol=1e-5)
+    whole = to_onnx(body_of(policy), space, seen)
+    assert np.abs(run(whole, seen) - chances).mean() < 0.1 * chances.std()
 
 
 def test_integers_agree_with_floats_and_the_file_is_a_quarter(

@@ -1,5 +1,6 @@
 """A policy's body computes what the policy computes, in plain layers and with its own weights."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -55,6 +56,14 @@ def picking() -> PickPolicy:
     config = PickNetworkConfig((3, 4, 5), members=3, height_scale_mm=17.0)
     policy = PickPolicy(seen, gym.spaces.Discrete(2 * 16 * 12), config, precision="float32")
     return as_if_trained(policy)
+
+
+def symmetric_picking() -> PickPolicy:
+    torch.manual_seed(0)
+    seen = gym.spaces.Box(-50, 150, (2, 12, 12), np.float32)
+    config = PickNetworkConfig((3, 4, 5), members=3, height_scale_mm=17.0)
+    actions = gym.spaces.Discrete(144)
+    return as_if_trained(PickPolicy(seen, actions, config, symmetric=True, precision="float32"))
 
 
 def as_if_trained(policy: Any) -> Any:
@@ -210,13 +219,14 @@ def test_actor_critics_with_memory() -> None:
     assert_same(following, reference_state[0])
 
 
-def test_picking_policies_mind_marks_and_stances() -> None:
-    policy = picking()
+@pytest.mark.parametrize("made", [picking, symmetric_picking])
+def test_picking_policies_mind_marks_stances_and_turns(made: Callable[[], PickPolicy]) -> None:
+    policy = made()
     observations = observed(policy)
     observations[:, -1] = (observations[:, -1] > 100).float()
     assert 0 < observations[:, -1].mean() < 1
     (chances,) = run(body_of(policy), observations)
-    assert chances.shape == (BATCH, 2 * 16 * 12)
+    assert chances.shape == (BATCH, policy.stances * policy.pixels)
     assert_same(chances, policy.q_values(observations))
     torch.testing.assert_close(chances.argmax(1), policy.act(observations)[0])
 
@@ -228,6 +238,7 @@ POLICIES = {
     "memory": lambda: value_based(VECTOR, torso="mlp", memory="lstm", memory_size=6),
     "actor-critic": lambda: actor_critic(ACTIONS),
     "picking": picking,
+    "symmetric picking": symmetric_picking,
 }
 
 

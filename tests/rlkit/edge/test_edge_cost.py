@@ -17,6 +17,7 @@ from rlkit.edge.body import Body, GRUCell, LSTMCell, body_of
 from rlkit.edge.cost import HOROWITZ_45_NM, Layer, Technology, cost_of, layers_of
 from rlkit.policies import find_policy, load_policy
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
 
 SHAPE = (2, 4, 6)
@@ -153,6 +154,19 @@ def test_the_shipped_boxing_policy_has_the_layers_of_its_torso() -> None:
         "torso.dense": second**2 * 64 * 256,
         "head.linear": 256 * 18,
     }
+
+
+def test_a_picture_that_is_seen_in_eight_ways_costs_eight_times_as_much() -> None:
+    space, actions = gym.spaces.Box(0, 1, (2, 8, 8), np.float32), gym.spaces.Discrete(64)
+    network = PickNetworkConfig((2, 3, 4), members=2)
+    once, in_all_ways = (
+        layers_of(body_of(PickPolicy(space, actions, network, symmetric=symmetric)), (2, 8, 8))
+        for symmetric in (False, True)
+    )
+    for one, all_ways in zip(once, in_all_ways, strict=True):
+        assert all_ways.weights == one.weights
+        assert all_ways.multiply_accumulates == 8 * one.multiply_accumulates
+        assert all_ways.inputs == 8 * one.inputs
 
 
 def test_a_network_that_was_worked_out_elsewhere_agrees() -> None:
