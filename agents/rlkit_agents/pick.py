@@ -324,7 +324,7 @@ class Pick:
         windows, at = self.augmenter.with_places(windows, at)
         stances = actions // self.policy.pixels
         rows = torch.arange(len(actions), device=self.device)
-        logits = self.policy.logits(windows)[rows, :, stances, at[:, 0], at[:, 1]]
+        logits = self.policy.logits_at(windows, at)[rows, :, stances]
         targets = self._targets(batch)
         learns = torch.from_numpy(self._shared_out(batch.indices)).to(self.device)
         weights = torch.from_numpy(batch.weights).to(self.device)

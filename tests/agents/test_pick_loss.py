@@ -139,22 +139,23 @@ def bce(chances: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def test_the_loss_touches_only_the_tried_pixel(monkeypatch: pytest.MonkeyPatch, stances: int):
     algorithm = learner(config(symmetric=False, bootstrap_share=1.0), stances=stances)
     kept: list[Tensor] = []
-    network = algorithm.policy.logits
+    network = algorithm.policy.logits_at
 
-    def logits(windows: Tensor) -> Tensor:
-        kept.append(network(windows))
+    def logits_at(windows: Tensor, places: Tensor) -> Tensor:
+        kept.extend((places, network(windows, places)))
         kept[-1].retain_grad()
         return kept[-1]
 
-    monkeypatch.setattr(algorithm.policy, "logits", logits)
+    monkeypatch.setattr(algorithm.policy, "logits_at", logits_at)
     batch = a_batch(stances=stances)
     algorithm._learn(batch)
-    (touched,) = kept
+    places, touched = kept
     assert touched.grad is not None
     for attempt, action in enumerate(batch.actions):
-        tried = torch.zeros(3, stances, 8, 8, dtype=torch.bool)
         row, column = divmod(int(action) % PIXELS, SIDE)
-        tried[:, action // PIXELS, 4 + row % 4, 4 + column % 4] = True
+        assert places[attempt].tolist() == [4 + row % 4, 4 + column % 4]
+        tried = torch.zeros(3, stances, dtype=torch.bool)
+        tried[:, action // PIXELS] = True
         assert torch.equal(touched.grad[attempt] != 0, tried)
 
 

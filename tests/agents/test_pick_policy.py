@@ -115,6 +115,28 @@ def test_logits_are_float32_though_convolutions_are_not():
         assert not torch.equal(policy(seen), exact(seen))
 
 
+@pytest.mark.parametrize(
+    ("side", "low", "high"), [(48, 20, 28), (48, 0, 48), (48, 0, 3), (48, 45, 48), (16, 3, 13)]
+)
+def test_logits_at_a_pixel_and_their_gradients_are_those_of_whole_maps(
+    side: int, low: int, high: int
+):
+    torch.manual_seed(side + low)
+    network = PickNetwork(1, 2, SMALL).double()
+    seen = 60 * torch.rand(12, 1, side, side, dtype=torch.float64)
+    places = torch.randint(low, high, (12, 2))
+    whole = network(seen)[torch.arange(12), :, :, places[:, 0], places[:, 1]]
+    some = network.at(seen, places)
+    assert some.shape == (12, 4, 2)
+    torch.testing.assert_close(some, whole, rtol=1e-12, atol=1e-12)
+    weights = tuple(network.parameters())
+    expected = torch.autograd.grad(whole.square().sum(), weights)
+    for gradient, reference in zip(
+        torch.autograd.grad(some.square().sum(), weights), expected, strict=True
+    ):
+        torch.testing.assert_close(gradient, reference, rtol=1e-10, atol=1e-12)
+
+
 def reached(row: int, column: int) -> tuple[range, range]:
     """The rows and columns of a 64 by 64 picture that a pixel's chance depends on."""
     torch.manual_seed(0)
