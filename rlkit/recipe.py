@@ -30,7 +30,8 @@ class EvaluationSchedule:
     """Episodes of the evaluation at the end; 0 skips it."""
     best_by: str = "return"
     """What the best policy has most of on average: the return, or something that the environment
-    counts in an episode, by name."""
+    counts in an episode, by name. By steps it is the latest, where evaluations tell policies less
+    well apart than training makes them better."""
     video_every: int = 0
     """Environment steps between videos of an episode; the best policy's is last. 0 makes none."""
 

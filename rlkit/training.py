@@ -83,9 +83,9 @@ class Training:
         """Raise ValueError where the best policy is to be chosen by what nobody counts."""
         counts = self.stepper.envs.metadata.get("episode_counts", {})
         criterion = self.recipe.evaluation.best_by
-        if criterion not in ("return", *counts):
-            known = ", ".join(("return", *counts))
-            raise ValueError(f"evaluation.best_by is {criterion!r}; there is {known}")
+        known = ("return", "steps", *counts)
+        if criterion not in known:
+            raise ValueError(f"evaluation.best_by is {criterion!r}; there is {', '.join(known)}")
 
     def _assemble(self, device: str) -> None:
         """Build what steps and what learns. Raises what a `RecipeError` is made of."""

@@ -70,7 +70,8 @@ class Evaluating(Callback):
             return
         self._evaluated_at = training.steps
         self._save(training, "last")
-        mean = _mean_of(training.recipe.evaluation.best_by, evaluation)
+        criterion = training.recipe.evaluation.best_by
+        mean = training.steps if criterion == "steps" else _mean_of(criterion, evaluation)
         if self.best_mean is None or mean >= self.best_mean:
             self.best_mean, self.best_step = mean, training.steps
             self._save(training, "best")

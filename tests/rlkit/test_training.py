@@ -381,10 +381,33 @@ def test_the_best_policy_may_be_the_one_with_most_of_what_is_counted(
     assert header["provenance"]["steps"] == steps[1]
 
 
+@pytest.mark.parametrize(("best_by", "place"), [("return", 0), ("steps", -1)])
+def test_the_best_policy_may_be_the_latest(
+    best_by: str,
+    place: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_cartpole: Recipe,
+):
+    evaluate = evaluating.evaluate
+    falling = iter([3.0, 2.0, 1.0, 1.0])
+
+    def worse_and_worse(*arguments: Any, **options: Any) -> Any:
+        made = evaluate(*arguments, **options)
+        return replace(made, summary=replace(made.summary, mean=next(falling)))
+
+    monkeypatch.setattr(evaluating, "evaluate", worse_and_worse)
+    run = begin(_recall(small_cartpole, best_by=best_by), tmp_path)
+    steps = [line["step"] for line in run.evaluations() if not line["final"]]
+    assert len(steps) == 3
+    header = read_policy_file(run.policies / "best.safetensors")[0]
+    assert header["provenance"]["steps"] == steps[place]
+
+
 def test_choosing_the_best_policy_by_what_nobody_counts_is_refused_at_once(
     tmp_path: Path, small_cartpole: Recipe
 ):
-    with pytest.raises(RecipeError, match="best_by is 'points'; there is return, correct, delay"):
+    with pytest.raises(RecipeError, match="best_by is 'points'; there is return, steps, correct"):
         begin(_recall(small_cartpole, best_by="points"), tmp_path)
 
 
