@@ -28,6 +28,7 @@ from rlkit.seeds import Seeds
 from rlkit.stepping import Stepper
 from rlkit.training import Training, _standard_callbacks
 from rlkit_agents.pick import Attempts, Pick, PickConfig
+from rlkit_agents.pick_policy import chance_map
 from rlkit_agents.schedules import LinearSchedule
 from rlkit_agents.step import Step
 from rlkit_envs.bin_picking.drawing import attempt_picture
@@ -272,8 +273,9 @@ def test_the_agent_tells_the_chances_that_it_saw_before_acting() -> None:
     assert not attempts.random.any()
     np.testing.assert_array_equal(attempts.actions, actions)
     np.testing.assert_array_equal(attempts.pictures, observations)
+    heights = torch.from_numpy(observations[:, :-1])
     with torch.no_grad():
-        expected = chooses.policy(torch.from_numpy(observations)).numpy()
+        expected = chance_map(chooses.policy.logits(heights)).flatten(1).numpy()
     np.testing.assert_allclose(attempts.chances, expected, rtol=1e-5)
 
     explores = make_pick()
