@@ -105,9 +105,13 @@ class PolicyPicker:
         chances = None
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed + bin_.attempts)
-            actions, self._state = self.policy.act(observations, self._state, self.deterministic)
             if isinstance(self.policy, PickPolicy):
-                chances = self.policy(observations)[0].numpy()
+                actions, seen_chances = self.policy.decide(observations, self.deterministic)
+                chances = seen_chances[0].numpy()
+            else:
+                actions, self._state = self.policy.act(
+                    observations, self._state, self.deterministic
+                )
         return Choice(int(actions[0]), chances)
 
 

@@ -8,7 +8,7 @@ Observations may be codes; a decoder that does not learn then makes pictures of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,9 +76,8 @@ class PickNetwork(nn.Module):
         The first channel is heights in mm. Height and width are multiples of 4.
         """
         full, half, quarter = self._encoded(pictures)
-        half = self.half_up(torch.cat([_twice(quarter), half], 1))
-        full = self.full_up(torch.cat([_twice(half), full], 1))
-        return self._members_logits(full)
+        half = self.half_up(_joined(quarter, half))
+        return self._members_logits(self.full_up(_joined(half, full)))
 
     def at(self, pictures: Tensor, places: Tensor) -> Tensor:
         """Logits (batch, members, stances) at a pixel of each picture, those of `forward` there.
@@ -91,9 +90,9 @@ class PickNetwork(nn.Module):
         # Two convolutions reach two pixels to each side; one at half resolution is two.
         coarse = [slice(max(a // 4 - 2, 0), b // 4 + 3) for a, b in zip(low, high, strict=True)]
         fine = [slice(max(a // 2 - 1, 0), b // 2 + 2) for a, b in zip(low, high, strict=True)]
-        half = torch.cat([_twice(_cut(quarter, coarse)), _cut(half, _doubled(coarse))], 1)
-        half = _cut(self.half_up(half), _moved(fine, _doubled(coarse)))
-        full = self.full_up(torch.cat([_twice(half), _cut(full, _doubled(fine))], 1))
+        half = self.half_up(_joined(_cut(quarter, coarse), _cut(half, _doubled(coarse))))
+        half = _cut(half, _moved(fine, _doubled(coarse)))
+        full = self.full_up(_joined(half, _cut(full, _doubled(fine))))
         logits = self._members_logits(full)
         rows, columns = (places - places.new_tensor([2 * each.start for each in fine])).unbind(1)
         return logits[torch.arange(len(logits), device=logits.device), :, :, rows, columns]
@@ -203,12 +202,7 @@ class PickPolicy(Policy):
         return self._chances(self.pictures(observations))
 
     def _chances(self, pictures: Tensor) -> Tensor:
-        heights = pictures[:, :-1]
-        maps = mean_over_turns(self._map, heights) if self.symmetric else self._map(heights)
-        return maps.flatten(1)
-
-    def _map(self, pictures: Tensor) -> Tensor:
-        return chance_map(self.logits(pictures))
+        return mean_chances(self.logits, pictures[:, :-1], self.symmetric)
 
     def outlook_map(self, observations: Tensor) -> Tensor:
         """Chances of success (batch, stances, height, width)."""
@@ -224,9 +218,15 @@ class PickPolicy(Policy):
     ) -> tuple[Tensor, State]:
         if state is not None:
             raise ValueError("a recurrent state does not fit: this policy has no memory")
-        if deterministic:
-            return self.q_values(observations).argmax(1), None
-        return self.sample(observations)[0], None
+        return self.decide(observations, deterministic)[0], None
+
+    def decide(self, observations: Tensor, deterministic: bool = True) -> tuple[Tensor, Tensor]:
+        """Actions (batch,), and the chances of success (batch, actions) seen when choosing them."""
+        if not deterministic:
+            return self.sample(observations)
+        pictures = self.pictures(observations)
+        chances = self._chances(pictures)
+        return (chances - self._marks(pictures)).argmax(1), chances
 
     def sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """What a member of the ensemble, drawn for every picture, would do, and what all expect.
@@ -244,6 +244,21 @@ class PickPolicy(Policy):
     def _marks(self, pictures: Tensor) -> Tensor:
         """(batch, actions) 1 where not to pick, else 0."""
         return pictures[:, -1].flatten(1).repeat(1, self.stances)
+
+
+def mean_chances(
+    logits_of: Callable[[Tensor], Tensor], pictures: Tensor, symmetric: bool
+) -> Tensor:
+    """Chances (batch, actions) by what makes logits of pictures, without marks, as `chance_map`.
+
+    symmetric: whether to take the mean over the eight turns and mirrors of each picture.
+    """
+
+    def maps_of(seen: Tensor) -> Tensor:
+        return chance_map(logits_of(seen))
+
+    maps = mean_over_turns(maps_of, pictures) if symmetric else maps_of(pictures)
+    return maps.flatten(1)
 
 
 def chance_map(logits: Tensor) -> Tensor:
@@ -282,5 +297,6 @@ def _moved(where: Sequence[slice], cut: Sequence[slice]) -> list[slice]:
     ]
 
 
-def _twice(features: Tensor) -> Tensor:
-    return functional.interpolate(features, scale_factor=2, mode="nearest")
+def _joined(coarser: Tensor, features: Tensor) -> Tensor:
+    """Features at half the resolution (batch, channels, height / 2, width / 2) before these."""
+    return torch.cat([functional.interpolate(coarser, scale_factor=2, mode="nearest"), features], 1)

@@ -70,10 +70,9 @@ class Evaluating(Callback):
             return
         self._evaluated_at = training.steps
         self._save(training, "last")
-        criterion = training.recipe.evaluation.best_by
-        mean = training.steps if criterion == "steps" else _mean_of(criterion, evaluation)
-        if self.best_mean is None or mean >= self.best_mean:
-            self.best_mean, self.best_step = mean, training.steps
+        merit = _merit(training, evaluation)
+        if self.best_mean is None or merit >= self.best_mean:
+            self.best_mean, self.best_step = merit, training.steps
             self._save(training, "best")
 
     def _save(self, training: Training, name: str) -> None:
@@ -128,8 +127,11 @@ class Evaluating(Callback):
         self._evaluated_at = state["evaluated_at"]
 
 
-def _mean_of(name: str, evaluation: Evaluation) -> float:
-    """The mean over episodes of the return, or of what the environment counts by that name."""
+def _merit(training: Training, evaluation: Evaluation) -> float:
+    """What the best policy has most of, see `EvaluationSchedule.best_by`."""
+    name = training.recipe.evaluation.best_by
+    if name == "steps":
+        return training.steps
     if name == "return":
         return evaluation.summary.mean
     return float(np.mean(evaluation.counts[name]))

@@ -20,10 +20,9 @@ from rlkit_agents.heads import QHead, categorical_values
 from rlkit_agents.losses import signed_parabolic
 from rlkit_agents.memory import Memory
 from rlkit_agents.networks import DenseTorso, FlattenChannelsLast, PixelConv2d
-from rlkit_agents.pick_policy import PickNetwork, PickPolicy, chance_map
+from rlkit_agents.pick_policy import PickNetwork, PickPolicy, mean_chances
 from rlkit_agents.policy import Policy
 from rlkit_agents.q_policy import HeadConfig, QPolicy
-from rlkit_agents.turns import mean_over_turns
 
 
 class ExportError(ValueError):
@@ -112,13 +111,8 @@ class PickMap(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """observations: (batch, channels, height, width), the last channel being marks."""
-        heights = observations[:, :-1]
-        maps = mean_over_turns(self._map, heights) if self.symmetric else self._map(heights)
-        marks = observations[:, -1].flatten(1).repeat(1, self.network.stances)
-        return maps.flatten(1) - marks
-
-    def _map(self, heights: Tensor) -> Tensor:
-        return chance_map(self.network(heights))
+        chances = mean_chances(self.network, observations[:, :-1], self.symmetric)
+        return chances - observations[:, -1].flatten(1).repeat(1, self.network.stances)
 
 
 class ColoursToChannels(nn.Module):
