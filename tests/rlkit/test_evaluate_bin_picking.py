@@ -157,7 +157,7 @@ def test_the_oracle_plays_fewer_and_the_others_alone_need_no_policy(
 
 def test_baselines_are_printed_without_an_agent(capsys: pytest.CaptureFixture[str]):
     text = evaluated(capsys, BINS, "--tiers", "single", "--pickers", "random", "--episodes", "1")
-    assert "single: one kind of part: boxes" in text
+    assert "single: one kind of part: plates" in text
     assert "\nrandom " in text
     assert "agent" not in text
 

@@ -90,6 +90,20 @@ def _capsule(random: np.random.Generator) -> Part:
     return Part("capsule", (Solid("capsule", (radius, half_length)),))
 
 
+def _flange(random: np.random.Generator) -> Part:
+    """A plate with a block on its middle."""
+    length, width = random.uniform(0.012, 0.016), random.uniform(0.010, 0.014)
+    thick, high = random.uniform(0.003, 0.0045), random.uniform(0.004, 0.007)
+    block = random.uniform(0.006, 0.009)
+    return Part(
+        "flange",
+        (
+            Solid("box", (length, width, thick)),
+            Solid("box", (block, block, high), (0.0, 0.0, thick + high)),
+        ),
+    )
+
+
 def _l_bracket(random: np.random.Generator) -> Part:
     """Two plates that meet in a right angle along an edge."""
     thick, width = random.uniform(0.0025, 0.004), random.uniform(0.009, 0.013)
@@ -203,6 +217,7 @@ KINDS: MappingProxyType[str, Callable[[np.random.Generator], Part]] = MappingPro
         "box": _box,
         "cylinder": _cylinder,
         "capsule": _capsule,
+        "flange": _flange,
         "l_bracket": _l_bracket,
         "ring": _ring,
         "hook": _hook,

@@ -49,6 +49,7 @@ _STEEL: Mapping[str, tuple[float, float, float]] = MappingProxyType(
         "box": (0.56, 0.60, 0.66),
         "cylinder": (0.66, 0.62, 0.55),
         "capsule": (0.50, 0.59, 0.60),
+        "flange": (0.55, 0.62, 0.60),
         "l_bracket": (0.60, 0.57, 0.64),
         "ring": (0.68, 0.60, 0.46),
         "hook": (0.49, 0.56, 0.67),

@@ -63,21 +63,29 @@ class Tier:
 
 TIERS: Mapping[str, Tier] = MappingProxyType(
     {
-        "single": Tier("one kind of part: boxes", {"box": 1.0}),
+        "single": Tier("one kind of part: plates with a block on them", {"flange": 1.0}),
         "mixed": Tier(
             "boxes, cylinders and capsules, and aluminium discs that no magnet lifts",
             {"box": 0.3, "cylinder": 0.29, "capsule": 0.29, "coin": 0.12},
         ),
         "heavy": Tier(
             "masses off the middle, heavier and smaller parts, and aluminium discs and balls",
-            {"box": 0.28, "cylinder": 0.27, "capsule": 0.25, "coin": 0.1, "marble": 0.1},
+            {
+                "box": 0.24,
+                "cylinder": 0.22,
+                "capsule": 0.21,
+                "flange": 0.13,
+                "coin": 0.1,
+                "marble": 0.1,
+            },
             scale=(0.7, 1.15),
             density=(0.85, 1.3),
             mass_offset=0.25,
         ),
         "entangled": Tier(
-            "hooks, rings and brackets that hang on to each other",
-            {"hook": 0.3, "ring": 0.25, "l_bracket": 0.25, "box": 0.2},
+            "hooks, rings and brackets that hang on to each other, and a stronger magnet",
+            {"hook": 0.28, "ring": 0.23, "l_bracket": 0.23, "box": 0.18, "coin": 0.08},
+            force_n=(11.0, 12.0),
         ),
         "walled": Tier(
             "tall ferrous walls, and a noisy picture with holes",
@@ -96,7 +104,7 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
 EVERY_TIER = "all"
 """Stands for a tier drawn anew for each episode, by these shares."""
 SHARES: Mapping[str, float] = MappingProxyType(
-    {"single": 0.05, "mixed": 0.3, "heavy": 0.2, "entangled": 0.3, "walled": 0.15}
+    {"single": 0.1, "mixed": 0.3, "heavy": 0.2, "entangled": 0.25, "walled": 0.15}
 )
 
 

@@ -120,7 +120,7 @@ def test_a_success_tells_what_was_picked():
     assert OUTCOMES[info["outcome"][0]] is Outcome.OK
     assert info["parts_out"][0] == 1
     assert info["parts_left"][0] == info["ferrous_parts_left"][0] == 2
-    assert KIND_NAMES[info["kind"][0]] == "box"
+    assert KIND_NAMES[info["kind"][0]] == "flange"
     assert 0.2 < info["quality"][0] <= 1.0
     assert info["hold_force_n"][0] > info["weight_n"][0] > 0.0
     assert 0.0 <= info["offset_mm"][0] < 20.0
@@ -274,5 +274,5 @@ def test_other_bad_arguments_are_refused():
 
 def test_a_bin_smaller_than_its_parts_is_refused_at_reset():
     envs = BinPickingEnvs(1, tier="single", bin_side_m=0.021)
-    with pytest.raises(ValueError, match=r"a box that reaches .* does not fit into a bin of 21 mm"):
+    with pytest.raises(ValueError, match=r"a flange that reaches .* fit into a bin of 21 mm"):
         envs.reset(seed=0)

@@ -134,9 +134,9 @@ def test_counts_of_an_episode_by_hand():
 
 
 def test_a_bin_too_small_for_its_parts_holds_fewer():
-    bin_ = begun(parts=16, tier="single", bin_side_m=0.06)
+    bin_ = begun(parts=30, tier="single", bin_side_m=0.06)
     left = int(bin_.scene.present.sum())
-    assert 3 < left < 16
+    assert 3 < left < 30
     assert not bin_.scene.outside().any()
 
 

@@ -96,6 +96,15 @@ def test_the_arms_of_an_l_bracket_meet_flush_along_an_edge():
     assert arm.position[2] - arm.size[2] == pytest.approx(foot.position[2] + foot.size[2])
 
 
+def test_the_block_of_a_flange_stands_on_the_middle_of_its_plate():
+    random = np.random.default_rng(7)
+    for _ in range(50):
+        plate, block = draw_part("flange", random).solids
+        assert block.position[:2] == (0.0, 0.0)
+        assert block.position[2] - block.size[2] == pytest.approx(plate.size[2])
+        assert (np.array(block.size[:2]) < plate.size[:2]).all()
+
+
 def test_the_centre_of_mass_is_offset_by_shares_of_the_half_sides():
     half = (0.02, 0.01, 0.005)
     part = Part("box", (Solid("box", half),), mass_offset=(0.5, -0.25, 0.0))
