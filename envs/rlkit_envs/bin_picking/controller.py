@@ -163,10 +163,8 @@ class Controller:
         scene.park_tool()
         scene.settle(self.config.settle_s)
         out = scene.outside()
-        if out.sum() > 1:
-            outcome = Outcome.DOUBLE
-        elif out.any() and lifted:
-            outcome = Outcome.OK
+        if lifted and out.any():
+            outcome = Outcome.DOUBLE if out.sum() > 1 else Outcome.OK
         return Attempt(
             outcome,
             out,
@@ -178,7 +176,7 @@ class Controller:
             grip.tilt_deg,
             grip.part,
             scene.data.time - started,
-            self._cycle_s(point, float(begin[2]), lowest, lifted > 0),
+            self._cycle_s(point, float(begin[2]), lowest, grip.part >= 0, lifted > 0),
         )
 
     def _highest_under_tool(self, point: Array) -> float:
@@ -186,9 +184,8 @@ class Controller:
         scene = self.scene
         radius = scene.tool.face_radius_m + 0.002
         turns = 2.0 * np.pi * np.arange(16) / 16
-        offsets = np.concatenate(
-            [share * radius * np.column_stack([np.cos(turns), np.sin(turns)]) for share in (1, 0.5)]
-        )
+        ring = radius * np.column_stack([np.cos(turns), np.sin(turns)])
+        offsets = np.concatenate([np.zeros((1, 2)), 0.25 * ring, 0.5 * ring, ring])
         heights, _ = look_down(scene, point + offsets)
         return float(heights.max())
 
@@ -298,16 +295,20 @@ class Controller:
                     return lifted
         return lifted
 
-    def _cycle_s(self, point: Array, begin_m: float, deepest_m: float, carried: bool) -> float:
+    def _cycle_s(
+        self, point: Array, begin_m: float, deepest_m: float, gripped: bool, carried: bool
+    ) -> float:
         """The time a robot needs: from above the tote to the point, down, up and back."""
         config, bin_ = self.config, self.scene.bin
         high = bin_.wall_height_m + config.clearance_m
         across = bin_.side_m / 2 + _BESIDE_M - point[0]
         free = max(0.0, high - begin_m)
         down = max(0.0, begin_m - deepest_m)
-        up = max(0.0, high - deepest_m)
+        relaxing = config.press_m if gripped else 0.0
+        up = max(0.0, high - deepest_m - relaxing)
         seconds = config.fixed_s + (across + free) / config.travel_m_per_s
         seconds += down / config.descent_m_per_s + config.dwell_s
+        seconds += relaxing / config.relax_m_per_s
         if carried:
             seconds += up / config.lift_m_per_s + config.lift_m_per_s / config.lift_m_per_s2
             seconds += across / config.carry_m_per_s + config.carry_m_per_s / config.carry_m_per_s2

@@ -37,12 +37,18 @@ _SUNK_M = 0.0005  # thin bars that fall fast can pass into each other within a t
 
 @dataclass(frozen=True)
 class Result:
-    """What came of an attempt in an episode; put_back: parts that were thrown in again after it."""
+    """What came of an attempt in an episode.
+
+    escaped: parts that had left the bin without the magnet. deepest_m: how far the worst contact
+    of two bodies had sunk in. put_back: parts thrown in again for either.
+    """
 
     attempt: Attempt
     reward: float
     terminated: bool
     truncated: bool
+    escaped: int = 0
+    deepest_m: float = 0.0
     put_back: int = 0
 
 
@@ -244,6 +250,7 @@ class PickingBin:
                 and not success
             ):
                 done = self._shake(done)
+            escaped, deepest_m = int(scene.outside().sum()), scene.deepest_penetration_m()
             put_back, gone = self._put_back()
             done = replace(done, out=done.out | gone)
         except UnstablePhysicsError:
@@ -257,7 +264,8 @@ class PickingBin:
         tired = self.failures_in_a_row >= config.failures_in_a_row or self.attempts >= 2 * len(
             self.parts
         )
-        return Result(done, float(success), cleared, tired and not cleared, put_back)
+        truncated = tired and not cleared
+        return Result(done, float(success), cleared, truncated, escaped, deepest_m, put_back)
 
     def _put_back(self) -> tuple[int, NDArray[np.bool_]]:
         """Throw in again what left the bin without the magnet, or sank into another part, as
@@ -346,6 +354,8 @@ class PickingBin:
             self.memory.failures.append((int(pixel), heights[start : start + near.sum()]))
             start += int(near.sum())
         self._look()
+        # After physics that broke down, the last picture is older than the number of attempts.
+        self.observation = np.array(state["observation"])
 
 
 def _leans(config: BinPickingConfig) -> list[Array]:

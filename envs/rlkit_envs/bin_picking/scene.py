@@ -265,13 +265,15 @@ class Scene:
         """Rock the bin to and fro, as who puts it down does. Raises UnstablePhysicsError."""
         gravity = self.model.opt.gravity.copy()
         steps = round(seconds / self.timestep_s)
-        for step in range(steps):
-            turn = 2.0 * np.pi * _SHAKE_HZ * step * self.timestep_s
-            dies = 1.0 - step / steps
-            sideways = _SHAKE_M_PER_S2 * dies * np.array([np.cos(turn), np.sin(0.7 * turn), 0.0])
-            self.model.opt.gravity[:] = gravity + sideways
-            self.step()
-        self.model.opt.gravity[:] = gravity
+        try:
+            for step in range(steps):
+                turn = 2.0 * np.pi * _SHAKE_HZ * step * self.timestep_s
+                to_and_fro = np.array([np.cos(turn), np.sin(0.7 * turn), 0.0])
+                dies = 1.0 - step / steps
+                self.model.opt.gravity[:] = gravity + _SHAKE_M_PER_S2 * dies * to_and_fro
+                self.step()
+        finally:
+            self.model.opt.gravity[:] = gravity
 
     def pour(self, most_s: float) -> None:
         """Settle what falls from above, in time steps so short that bars stop each other."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -93,9 +94,14 @@ def shares(count: int, processes: int) -> Sequence[int]:
 
 
 def _serve(pipe: Connection, config: BinPickingConfig, count: int) -> None:
-    """Answer until told to end, or until nobody is there."""
+    """Answer until told to end, or until nobody is there.
+
+    An interrupt from the keyboard, which reaches all processes of a terminal, is for the one that
+    asks: it finishes its step, and then ends this one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     bins = Bins(config, count)
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, OSError):
         while (asked := pipe.recv()) is not None:
             method, arguments = asked
             try:

@@ -53,13 +53,23 @@ def test_miss_the_bare_floor(lay, box):
 
 
 def test_miss_a_part_that_falls_out_by_itself(lay, box):
-    """It is out, and no success of the magnet."""
+    """It is out, and no success of the magnet; nor are two of them a double pick."""
     ball = Part("ball", (Solid("sphere", (0.010,)),), ferrous=False)
-    scene = lay([box(0.01, 0.01, 0.005), ball], [(0.04, 0.04, 0.005), (-0.068, 0.0, 0.03)])
-    done = attempt(scene, -0.02, -0.03)
-    assert done.outcome is Outcome.MISS
-    assert done.out.tolist() == [False, True]
-    assert done.lifted == 0
+    beside = [(-0.068, 0.0, 0.03), (0.0, -0.068, 0.03)]
+    for balls in (1, 2):
+        parts = [box(0.01, 0.01, 0.005), *[ball] * balls]
+        done = attempt(lay(parts, [(0.04, 0.04, 0.005), *beside[:balls]]), -0.02, -0.03)
+        assert done.outcome is Outcome.MISS
+        assert done.out.tolist() == [False, *[True] * balls]
+        assert done.lifted == 0
+
+
+def test_the_tool_begins_above_a_thin_part_that_stands(lay, box):
+    """It is thinner than the rings between which heights are looked at."""
+    scene = lay([box(0.0035, 0.0035, 0.015)], [(0.0, 0.0, 0.015)])
+    heights: list[float] = []
+    attempt(scene, on_moment=lambda: heights.append(float(scene.tool_position[2])))
+    assert heights[0] == pytest.approx(0.030 + 0.008, abs=0.001)
 
 
 def test_miss_a_part_heavier_than_the_magnet_holds(lay, box):
@@ -188,7 +198,7 @@ def test_the_cycle_takes_as_long_as_the_model_says(lay, box):
     high, top, across = 0.08, 0.020, 0.06 + 0.08
     down = 0.008 + 0.003
     approach = 4.3 + across + (high - top - 0.008) + down / 0.15 + 0.04
-    carried = (high - top + 0.003) / 0.3 + 0.1 + across / 0.8 + 0.8 / 3.0
+    carried = 0.003 / 0.03 + (high - top) / 0.3 + 0.1 + across / 0.8 + 0.8 / 3.0
     assert done.outcome is Outcome.OK
     assert done.cycle_s == pytest.approx(approach + carried, abs=0.02)
     missed = attempt(lay([box(0.015, 0.015, 0.010, ferrous=False)], [(0, 0, 0.010)]))
