@@ -186,7 +186,7 @@ class Pick:
         shape = self.policy.picture_shape
         assert observation_space.shape is not None
         assert observation_space.dtype is not None
-        if config.symmetric and shape[0] > 2:
+        if config.symmetric and self.policy.stances == 1 and shape[0] > 2:
             raise ValueError(
                 "only heights can be turned and mirrored, and these pictures have "
                 f"{shape[0] - 1} channels, which may hold directions: set symmetric to false"

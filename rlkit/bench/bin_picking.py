@@ -19,7 +19,7 @@ from rlkit.recipe import Recipe
 from rlkit.recipes import find_recipe
 from rlkit.run_folder import provenance
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
-from rlkit_envs.bin_picking.episode import BROUGHT_OUT, OUTCOMES, PickingBin
+from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
 from rlkit_envs.bin_picking.oracle import view_of
 
 PARTS = 20
@@ -74,7 +74,7 @@ def run_benchmark(
     if minutes is not None:
         training = attempts_to_goal(recipe or find_recipe("bin-picking"), minutes, report)
     ratios = {
-        f"{name}s_per_second_to_goal": row["steps_per_second"] / GOAL_ATTEMPTS_PER_SECOND
+        f"{name}_to_attempts_per_second_goal": row["steps_per_second"] / GOAL_ATTEMPTS_PER_SECOND
         for name, row in rows.items()
     }
     ratios["penetration_to_limit"] = physics["deepest_mm"] / PENETRATION_LIMIT_MM
@@ -100,13 +100,15 @@ def settled_physics(
     """How parts lie after each of so many random picks on parts, and where they went.
 
     Plain JSON data: the penetration of the worst contact in mm, `deepest_mm` of all attempts and
-    `median_mm` and `p99_mm` over them; `parts_in`, put into `bins`, of which came `parts_out` or
-    are among `parts_left`; `escaped` of those out, which the magnet did not bring out, and
-    `parts_lost`, of which nobody knows; `put_back`, how often a part was thrown in again that had
-    left the bin without the magnet, or sunk into another; `outcomes` as counts.
+    `median_mm` and `p99_mm` over them, and `deepest_before_mm`, before parts that had sunk in were
+    thrown in again; `parts_in`, put into `bins`, of which came `parts_out` or
+    are among `parts_left`; `parts_lost`, of which nobody knows; `escaped`, how often a part had
+    left the bin without the magnet, and `put_back`, how often one was thrown in again for that or
+    for having sunk into another; `outcomes` as counts.
     """
     random = np.random.default_rng(seed)
     depths_mm: list[float] = []
+    deepest_before_mm = 0.0
     outcomes = dict.fromkeys((outcome.value for outcome in OUTCOMES), 0)
     bins = parts_in = parts_out = parts_left = escaped = put_back = 0
     while len(depths_mm) < attempts:
@@ -117,9 +119,9 @@ def settled_physics(
         over = False
         while not over and len(depths_mm) < attempts:
             result = bin_.attempt(random_pick(view_of(bin_), bin_.observation, random))
-            out = int(result.attempt.out.sum())
-            parts_out += out
-            escaped += 0 if result.attempt.outcome in BROUGHT_OUT else out
+            parts_out += int(result.attempt.out.sum())
+            escaped += result.escaped
+            deepest_before_mm = max(deepest_before_mm, 1e3 * result.deepest_m)
             put_back += result.put_back
             outcomes[result.attempt.outcome.value] += 1
             depths_mm.append(1e3 * bin_.scene.deepest_penetration_m())
@@ -131,6 +133,7 @@ def settled_physics(
         "attempts": attempts,
         "bins": bins,
         "deepest_mm": max(depths_mm),
+        "deepest_before_mm": deepest_before_mm,
         "median_mm": float(np.median(depths_mm)),
         "p99_mm": float(np.percentile(depths_mm, 99)),
         "parts_in": parts_in,
@@ -169,17 +172,19 @@ def print_table(result: dict[str, Any], console: Console) -> None:
         f"{physics['p99_mm']:.3f} mm"
     )
     console.print(
-        f"{physics['parts_in']:,} parts in, {physics['parts_out']:,} out, of them "
-        f"{physics['escaped']} without the magnet, {physics['parts_left']:,} left, "
-        f"{physics['parts_lost']} lost; {physics['put_back']} thrown in again that had left the "
-        "bin by themselves, or sunk into another part"
+        f"{physics['parts_in']:,} parts in, {physics['parts_out']:,} out, "
+        f"{physics['parts_left']:,} left, {physics['parts_lost']} lost; {physics['put_back']} "
+        f"thrown in again, of which {physics['escaped']} had left the bin without the magnet and "
+        f"others sunk into another part, {physics['deepest_before_mm']:.2f} mm at most"
     )
     if (training := result["training"]) is not None:
         reached = training["reached"]
         console.print(
             f"trained for {training['seconds']:.0f} s, {training['attempts']:,} attempts: "
-            f"{100 * training['success']:.0f} % of the last {training['window']} succeeded"
+            f"{100 * training['success']:.0f} % of the last {training['window']} succeeded, in "
+            "bins of the mixed tier"
             if reached is None
             else f"{100 * training['goal']:.0f} % of the last {training['window']} attempts "
-            f"succeeded after {reached['attempts']:,} attempts, {reached['seconds']:.0f} s"
+            f"of the mixed tier succeeded after {reached['attempts']:,} attempts, "
+            f"{reached['seconds']:.0f} s"
         )

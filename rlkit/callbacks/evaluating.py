@@ -31,7 +31,7 @@ class Evaluating(Callback):
 
     def __init__(self) -> None:
         self.latest: Evaluation | None = None
-        self.best_mean: float | None = None
+        self.best_merit: float | None = None
         self.best_step: int | None = None
         self._done = 0
         self._evaluated_at = -1
@@ -71,8 +71,8 @@ class Evaluating(Callback):
         self._evaluated_at = training.steps
         self._save(training, "last")
         merit = _merit(training, evaluation)
-        if self.best_mean is None or merit >= self.best_mean:
-            self.best_mean, self.best_step = merit, training.steps
+        if self.best_merit is None or merit >= self.best_merit:
+            self.best_merit, self.best_step = merit, training.steps
             self._save(training, "best")
 
     def _save(self, training: Training, name: str) -> None:
@@ -116,14 +116,14 @@ class Evaluating(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "done": self._done,
-            "best_mean": self.best_mean,
+            "best_merit": self.best_merit,
             "best_step": self.best_step,
             "evaluated_at": self._evaluated_at,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._done = state["done"]
-        self.best_mean, self.best_step = state["best_mean"], state["best_step"]
+        self.best_merit, self.best_step = state["best_merit"], state["best_step"]
         self._evaluated_at = state["evaluated_at"]
 
 

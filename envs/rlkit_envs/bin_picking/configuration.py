@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rlkit_envs.bin_picking.controller import MotionConfig
+from rlkit_envs.bin_picking.parts import LARGEST_REACH_M
 from rlkit_envs.bin_picking.scene import ToolConfig
 from rlkit_envs.bin_picking.sensor import CameraConfig
 from rlkit_envs.bin_picking.tiers import EVERY_TIER, TIERS, Tier, find_tier
@@ -28,13 +29,13 @@ class BinPickingConfig:
     pixels: int = 64
     """Rows and columns of the picture."""
     normals: bool = False
-    """Three more channels: the surface's normal."""
+    """Three more channels: the surface's normal, exact: without noise and drop-out."""
     colour: bool = False
-    """Three more channels: the surface's colour, from 0 to 1."""
+    """Three more channels: the surface's colour, from 0 to 1, exact as well."""
     noise_m: float | None = None
-    """Standard deviation of a height in the picture."""
+    """Standard deviation of a height in the picture; None is the tier's."""
     drop_out: float | None = None
-    """Share of pixels without a height."""
+    """Share of pixels whose height reads 0; None is the tier's."""
     leans: int = 0
     """Directions in which the tool may lean besides standing upright."""
     lean_deg: float = 15.0
@@ -64,6 +65,7 @@ class BinPickingConfig:
                 f"a bin of {1e3 * self.bin_side_m:g} mm is too small for a tool of "
                 f"{2e3 * self.tool.face_radius_m:g} mm"
             )
+        self._check_parts_fit()
         if self.leans < 0:
             raise ValueError(f"leans must not be negative, got {self.leans}")
         if not 0 < self.lean_deg < 45:
@@ -74,6 +76,19 @@ class BinPickingConfig:
             raise ValueError(f"shake_after must not be negative, got {self.shake_after}")
         if self.failures_in_a_row < 1:
             raise ValueError(f"failures_in_a_row must be at least 1, got {self.failures_in_a_row}")
+
+    def _check_parts_fit(self) -> None:
+        """Raise ValueError where a part may be drawn that does not fit into the bin."""
+        for name in TIERS if self.tier == EVERY_TIER else (self.tier,):
+            tier = find_tier(name)
+            kinds = tier.kinds if self.shapes == "training" else tier.held_out()
+            kind = max(kinds, key=LARGEST_REACH_M.__getitem__)
+            widest_m = 2.0 * tier.scale[1] * LARGEST_REACH_M[kind]
+            if widest_m > self.bin_side_m:
+                raise ValueError(
+                    f"a {kind} of tier {name!r} may be {1e3 * widest_m:.0f} mm wide, which does "
+                    f"not fit into a bin of {1e3 * self.bin_side_m:g} mm"
+                )
 
     def camera(self, tier: Tier) -> CameraConfig:
         """The camera, which sees the bin and 12 mm around it."""

@@ -97,9 +97,11 @@ class Attempt:
     cycle_s: float
 
     @staticmethod
-    def nothing(parts: int, outcome: Outcome = Outcome.UNSTABLE) -> Attempt:
-        """An attempt that moved none of so many parts."""
-        return Attempt(outcome, np.zeros(parts, bool), 0, 0.0, 0.0, 0.0, 0.0, 0.0, -1, 0.0, 0.0)
+    def nothing(parts: int) -> Attempt:
+        """One that the physics broke down in, and that moved none of so many parts."""
+        return Attempt(
+            Outcome.UNSTABLE, np.zeros(parts, bool), 0, 0.0, 0.0, 0.0, 0.0, 0.0, -1, 0.0, 0.0
+        )
 
 
 OnMoment = Callable[[], None]

@@ -144,8 +144,17 @@ class BinPickingEnvs(VectorEnv):
 
     def send(self, actions: NDArray[np.integer]) -> None:
         """Begin a step; raises as `step` does."""
+        actions = self._checked(actions)
+        for worker, share in zip(self._workers, self._split(actions), strict=True):
+            worker.ask("step", share)
+
+    def _require_reset(self) -> None:
         if not self._ready:
-            raise ResetNeeded("call reset() before the first step")
+            raise ResetNeeded("call reset() first: nothing is in the bins yet")
+
+    def _checked(self, actions: NDArray[np.integer]) -> NDArray[np.integer]:
+        """(num_envs,) actions on the grid of bins that have been filled; raises as `step` does."""
+        self._require_reset()
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,) or not np.issubdtype(actions.dtype, np.integer):
             raise ValueError(
@@ -158,8 +167,7 @@ class BinPickingEnvs(VectorEnv):
                 f"action {actions[outside][0]} is off the grid: actions are from 0 to "
                 f"{self.config.actions - 1}"
             )
-        for worker, share in zip(self._workers, self._split(actions), strict=True):
-            worker.ask("step", share)
+        return actions
 
     def recv(self) -> StepResult:
         """Finish the step that `send` began."""
@@ -179,20 +187,25 @@ class BinPickingEnvs(VectorEnv):
     def try_out(self, actions: NDArray[np.integer]) -> NDArray[np.int64]:
         """What attempts would come to, as numbers in `episode.OUTCOMES`; nothing changes.
 
-        -1 where the episode is over.
+        -1 where the episode is over. Raises as `step` does.
         """
-        return np.concatenate(self._call("try_out", self._split(np.asarray(actions))))
+        return np.concatenate(self._call("try_out", self._split(self._checked(actions))))
 
     def find_picks(self, most: int = 120, seed: int = 0) -> tuple[NDArray[np.int64], Any]:
         """Actions (num_envs,) of the oracle, which tries up to `most`, and (num_envs,) whether they
-        succeed."""
+        succeed. Raises ResetNeeded before the first reset."""
+        self._require_reset()
         for worker in self._workers:
             worker.ask("find_picks", most, seed)
         answers = self._answers()
         return np.concatenate([a for a, _ in answers]), np.concatenate([s for _, s in answers])
 
     def state(self) -> BinState:
-        """What the future of all bins depends on, an entry for each, as small plain arrays."""
+        """What the future of all bins depends on, an entry for each, as small plain arrays.
+
+        Raises ResetNeeded before the first reset.
+        """
+        self._require_reset()
         for worker in self._workers:
             worker.ask("state")
         return [state for states in self._answers() for state in states]

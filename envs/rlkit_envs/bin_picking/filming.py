@@ -159,7 +159,7 @@ class Film:
     def _standing(self) -> Standing:
         bin_, outcome = self._bin, self._outcome
         left = bin_.scene.present
-        failed = outcome is not None and outcome is not Outcome.OK
+        failed = outcome not in (None, Outcome.OK, Outcome.UNSTABLE)
         every = bin_.config.shake_after
         return Standing(
             attempt=bin_.attempts,

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-Shape = Literal["box", "cylinder", "capsule", "sphere", "ellipsoid"]
+Shape = Literal["box", "cylinder", "capsule", "sphere"]
 
 STEEL_KG_PER_M3 = 7_850.0
 ALUMINIUM_KG_PER_M3 = 2_700.0
@@ -26,8 +26,8 @@ class Solid:
 
     shape: Shape
     size: tuple[float, ...]
-    """Half sides of a box; radius and half length of a cylinder or capsule; radius of a sphere;
-    half axes of an ellipsoid, in metres."""
+    """Half sides of a box; radius and half length of a cylinder or capsule; radius of a sphere, in
+    metres."""
     position: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Of its centre in the part's frame, in metres."""
     quaternion: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
@@ -229,6 +229,25 @@ KINDS: MappingProxyType[str, Callable[[np.random.Generator], Part]] = MappingPro
     }
 )
 """Name of a kind -> what draws a part of it."""
+
+LARGEST_REACH_M: MappingProxyType[str, float] = MappingProxyType(
+    {
+        "box": 0.0274,
+        "cylinder": 0.0245,
+        "capsule": 0.0279,
+        "flange": 0.0283,
+        "l_bracket": 0.0403,
+        "ring": 0.0309,
+        "hook": 0.0426,
+        "marble": 0.0260,
+        "coin": 0.0271,
+        "hexagon": 0.0223,
+        "cross": 0.0222,
+        "stud": 0.0262,
+    }
+)
+"""Name of a kind -> how far a part of it may reach from its origin, to a corner of the box around
+it, at a scale of 1."""
 
 HELD_OUT_KINDS = ("hexagon", "cross", "stud")
 """Kinds that no tier trains on."""

@@ -30,7 +30,7 @@ class CameraConfig:
     noise_m: float = 0.0
     """Standard deviation of a height, drawn anew for every pixel and picture."""
     drop_out: float = 0.0
-    """Share of pixels that tell nothing and read 0."""
+    """Share of pixels whose height reads 0; normals and colours have neither noise nor holes."""
 
     def __post_init__(self) -> None:
         if self.pixels < 8:

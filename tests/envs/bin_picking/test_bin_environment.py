@@ -163,7 +163,7 @@ def test_the_single_environment_is_the_batch_of_one(envs):
 
 def test_the_single_environment_wants_a_reset_first_and_after_an_end():
     env = BinPickingEnv(**{**TINY, "failures_in_a_row": 1})
-    with pytest.raises(ResetNeeded, match="before the first step"):
+    with pytest.raises(ResetNeeded, match="first: nothing is in the bins"):
         env.step(0)
     env.reset(seed=0)
     assert env.step(0)[3]
@@ -196,9 +196,11 @@ def test_a_part_that_is_too_heavy_is_never_picked():
         assert info["parts_left"][0] == 3
 
 
-def test_steps_before_a_reset_are_refused(envs):
-    with pytest.raises(ResetNeeded, match=r"call reset\(\) before the first step"):
-        envs.step(np.array([0]))
+@pytest.mark.parametrize("method", ["step", "try_out", "find_picks", "state"])
+def test_nothing_can_be_asked_before_a_reset(envs, method):
+    arguments = (np.array([0]),) if method in ("step", "try_out") else ()
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
+        getattr(envs, method)(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +216,9 @@ def test_steps_before_a_reset_are_refused(envs):
 def test_actions_off_the_grid_are_refused_and_change_nothing(envs, actions, message):
     envs.reset(seed=0)
     before = envs.state()[0]
-    with pytest.raises(ValueError, match=message):
-        envs.step(np.array(actions))
+    for method in (envs.step, envs.try_out):
+        with pytest.raises(ValueError, match=message):
+            method(np.array(actions))
     assert envs.state()[0]["attempts"] == before["attempts"] == 0
     envs.step(np.array([575]))
 
@@ -272,7 +275,10 @@ def test_other_bad_arguments_are_refused():
         BinPickingEnv(render_mode="human")
 
 
-def test_a_bin_smaller_than_its_parts_is_refused_at_reset():
-    envs = BinPickingEnvs(1, tier="single", bin_side_m=0.021)
-    with pytest.raises(ValueError, match=r"a flange that reaches .* fit into a bin of 21 mm"):
-        envs.reset(seed=0)
+def test_a_bin_smaller_than_its_parts_may_be_is_refused():
+    """Before the first one is drawn that is too large."""
+    with pytest.raises(ValueError, match=r"a flange of tier 'single' .* fit into a bin of 55 mm"):
+        BinPickingEnvs(1, tier="single", bin_side_m=0.055)
+    with pytest.raises(ValueError, match="a hook of tier 'entangled' may be"):
+        BinPickingEnvs(1, tier="all", bin_side_m=0.08)
+    BinPickingEnvs(1, tier="all", shapes="held_out", bin_side_m=0.08).close()

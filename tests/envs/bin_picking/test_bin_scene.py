@@ -146,6 +146,16 @@ def test_shaking_moves_parts_and_leaves_gravity_as_it_was(lay):
     np.testing.assert_array_equal(scene.model.opt.gravity, gravity)
 
 
+@pytest.mark.usefixtures("broken_physics")
+def test_a_shake_that_breaks_down_leaves_gravity_as_it_was_too(lay):
+    scene = lay([BALL], [(0, 0, 0.01)])
+    gravity = scene.model.opt.gravity.copy()
+    scene.data.qvel[scene.model.body_dofadr[scene.part_bodies[0]]] = np.nan
+    with pytest.raises(UnstablePhysicsError):
+        scene.shake(0.5)
+    np.testing.assert_array_equal(scene.model.opt.gravity, gravity)
+
+
 def test_parts_that_are_gone_are_in_nobodys_way(lay, box):
     parts = [box(0.02, 0.02, 0.01), BALL]
     scene = lay(parts, [(0, 0, 0.01), (0, 0, 0.03)])

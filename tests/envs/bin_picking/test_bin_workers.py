@@ -50,13 +50,27 @@ def test_a_process_killed_while_it_works_is_an_error_too():
 
 
 def test_an_error_in_a_process_reaches_the_caller_and_the_process_lives_on():
-    config = BinPickingConfig(tier="single", bin_side_m=0.021, parts=1, pixels=16)
-    worker = Worker(config, 1)
+    worker = Worker(BinPickingConfig(**TINY), 1)
+    worker.ask("reset", [(0, 0)])
+    worker.answer()
     for _ in range(2):
-        worker.ask("reset", [(0, 0)])
-        with pytest.raises(ValueError, match="does not fit into a bin of 21 mm"):
+        worker.ask("try_out", [10**9])
+        with pytest.raises(IndexError):
             worker.answer()
     worker.close()
+
+
+def test_an_interrupt_is_for_the_one_that_asks():
+    """A terminal sends it to all its processes; a training then finishes its step."""
+    envs = BinPickingEnvs(2, processes=2, **TINY)
+    envs.reset(seed=0)
+    workers = [worker for worker in envs._workers if isinstance(worker, Worker)]
+    for worker in workers:
+        os.kill(worker._process.pid or 0, signal.SIGINT)
+    observations, *_ = envs.step(np.zeros(2, np.int64))
+    assert len(observations) == 2
+    envs.close()
+    assert [worker._process.exitcode for worker in workers] == [0, 0]
 
 
 def test_closing_ends_the_processes_and_may_be_done_twice():

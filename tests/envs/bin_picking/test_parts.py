@@ -9,6 +9,7 @@ from rlkit_envs.bin_picking.parts import (
     DISTRACTORS,
     HELD_OUT_KINDS,
     KINDS,
+    LARGEST_REACH_M,
     Part,
     Solid,
     draw_part,
@@ -30,8 +31,6 @@ def volume_m3(solid: Solid) -> float:
             return np.pi * size[0] ** 2 * 2.0 * size[1] + 4.0 / 3.0 * np.pi * size[0] ** 3
         case "sphere":
             return 4.0 / 3.0 * np.pi * size[0] ** 3
-        case "ellipsoid":
-            return 4.0 / 3.0 * np.pi * size[0] * size[1] * size[2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,6 +56,13 @@ def test_what_a_part_looks_like_follows_from_the_random_numbers(kind):
     first, same, other = (draw_part(kind, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert first == same
     assert first != other
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_part_reaches_further_than_its_kind_may(kind):
+    random = np.random.default_rng(8)
+    reach = [np.linalg.norm(half_extents_m(draw_part(kind, random))) for _ in range(300)]
+    assert 0.9 * LARGEST_REACH_M[kind] < max(reach) <= LARGEST_REACH_M[kind]
 
 
 def test_magnets_lift_all_but_the_distractors():
