@@ -19,7 +19,9 @@ from rlkit.reasons import reason_of
 from rlkit.run_folder import Run
 from rlkit.statistics import ReturnSummary, summarise_returns
 
-_OF_THE_AGENT = frozenset({"observation", "frame_stack", "height", "width", "grayscale", "encoder"})
+_OF_THE_AGENT = frozenset(
+    {"observation", "frame_stack", "height", "width", "grayscale", "encoder", "marks"}
+)
 """Fields of a protocol that say how a policy sees the game, which is the same game all the same."""
 
 _NO_MATTER = frozenset({"seed", "num_envs"})

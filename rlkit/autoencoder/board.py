@@ -72,8 +72,9 @@ class Board:
             self._writer.add_histogram(f"code/{index}", numbers, 0)
         pictures = None
         if len(autoencoder.space.shape) == 3:
-            newest = autoencoder.network.scaled(torch.from_numpy(shown))[:, -1:]
-            pictures = torch.from_numpy(stretched(newest.numpy(), alike=True))
+            network = autoencoder.network
+            newest = network.scaled(torch.from_numpy(shown).to(network.mean.device))[:, -1:]
+            pictures = torch.from_numpy(stretched(newest.cpu().numpy(), alike=True))
         kinds = None if self._kinds is None else list(self._kinds[:_PROJECTED])
         with warnings.catch_warnings():
             # It writes beside the events, and warns where that was done before.
@@ -84,10 +85,10 @@ class Board:
 
 def _sheet(network: AutoencoderNetwork, observations: NDArray[Any]) -> NDArray[np.float32]:
     """(1, 2 * height, pictures * width) in [0, 1]: newest frames above their reconstructions."""
-    shown = torch.from_numpy(observations[:_PICTURES])
+    shown = torch.from_numpy(observations[:_PICTURES]).to(network.mean.device)
     with torch.inference_mode():
         decoded = network.unscaled(network.decode(network.encode(shown)))
-    newest = torch.cat((shown.float(), decoded))[:, -1:]
+    newest = torch.cat((shown.float(), decoded))[:, -1:].cpu()
     if network.takes_bytes:
         in_range = (newest / 255.0).clamp(0.0, 1.0).numpy()
     else:

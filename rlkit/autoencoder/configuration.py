@@ -102,6 +102,11 @@ class AutoencoderConfig:
         for name in ("target_activation", "held_out"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.kind == "variational" and self.latent_activation != "linear":
+            raise ValueError(
+                "a variational one's code is a mean and a variance of any size: latent_activation "
+                f"must be linear, not {self.latent_activation}"
+            )
         if self.mirrored and self.halvings:
             raise ValueError("a code that is a map (halvings) cannot be mirrored as well")
         if self.torso is not None and self.halvings:

@@ -45,7 +45,7 @@ class ObservationCoder:
         if marks and (len(shape) != 3 or shape[0] < 2):
             raise ValueError(f"marks are the last of some channels, and observations are {shape}")
         told = (*(length - 1 for length in shape[:1]), *shape[1:]) if marks else shape
-        if told != coded.shape or dtype != coded.dtype:
+        if not autoencoder.network.codes(told, dtype):
             raise ValueError(
                 f"this autoencoder codes observations in {coded}, but those of the "
                 f"environment{', less their marks,' * marks} are {told} of {dtype}"

@@ -82,6 +82,14 @@ class AutoencoderNetwork(nn.Module):
         constant = deviation <= 1e-6 * mean.abs().clamp(min=1.0)
         self.scale.copy_(torch.where(constant, torch.ones_like(deviation), deviation)[0])
 
+    def codes(self, shape: tuple[int, ...] | None, dtype: np.dtype | None) -> bool:
+        """Whether it takes observations like these: of its shape, and bytes or floats as its own.
+
+        What bounds a space has does not matter, nor how precise its floats are.
+        """
+        bytes_or_floats = dtype == np.uint8 if self.takes_bytes else np.dtype(dtype).kind == "f"
+        return shape == self.space.shape and bytes_or_floats
+
     def scaled(self, observations: Tensor) -> Tensor:
         """What is reconstructed, float32: bytes in [0, 1], other numbers standardised."""
         if self.takes_bytes:
@@ -106,8 +114,9 @@ class AutoencoderNetwork(nn.Module):
 
         A number that never changed stays at step 0.
         """
-        width = (self.most - self.least).clamp(min=torch.finfo(codes.dtype).tiny)
-        return ((codes - self.least) * (255.0 / width)).round().clamp(0, 255).to(torch.uint8)
+        width = self.most - self.least
+        steps = (codes - self.least) * 255.0 / width
+        return torch.where(width > 0, steps, 0.0).round().clamp(0, 255).to(torch.uint8)
 
     def decode(self, codes: Tensor) -> Tensor:
         """(batch, latents) -> (batch, *shape) float32: scaled observations, or logits of them."""

@@ -60,7 +60,7 @@ class EncoderFeatures(BaseFeaturesExtractor):
         """
         network = find_autoencoder(os.fspath(encoder)).network
         super().__init__(observation_space, network.config.latents)
-        if observation_space != network.space:
+        if not network.codes(observation_space.shape, observation_space.dtype):
             raise ValueError(
                 f"{encoder} codes observations in {network.space}, but these are in "
                 f"{observation_space}"

@@ -51,6 +51,8 @@ class TrainOptions:
 def run(arguments: Sequence[str]) -> int:
     """Train as `arguments` say."""
     options = parse(TrainOptions, arguments, "autoencoder train")
+    import torch
+
     from rlkit.autoencoder.autoencoder import Autoencoder
     from rlkit.autoencoder.board import Board
     from rlkit.autoencoder.quality import measure
@@ -72,7 +74,8 @@ def run(arguments: Sequence[str]) -> int:
             def show(epoch: Epoch, network: AutoencoderNetwork) -> None:
                 bar.show(epoch.number, f"loss {epoch.loss:.4g}, held out {epoch.held_out:.4g}")
 
-            autoencoder.fit(learnt, held_out=others, on_epoch=[board, show])
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            autoencoder.fit(learnt, held_out=others, on_epoch=[board, show], device=device)
         board.show_codes(autoencoder)
     quality = measure(autoencoder, others)
     autoencoder.provenance = {**provenance, "epochs": len(autoencoder.epochs)}

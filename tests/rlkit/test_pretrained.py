@@ -240,3 +240,13 @@ def test_stable_baselines_takes_codes_as_features(encoder: Path, frozen: bool) -
     assert moved != frozen
     with pytest.raises(ValueError, match="codes observations in"):
         EncoderFeatures(gym.spaces.Box(0, 1, (3,), np.float32), encoder)
+
+
+def test_an_encoder_that_knows_no_bounds_fits_a_space_that_has_some(tmp_path: Path) -> None:
+    file = tmp_path / "poles.safetensors"
+    Autoencoder(latents=2, hidden_sizes=SIZES, epochs=1).fit(seen(100)).save(file)
+    space = gym.make("CartPole-v1").observation_space
+    assert EncoderFeatures(space, str(file)).features_dim == 2
+    assert EncoderFeatures(gym.spaces.Box(-1, 1, (4,), np.float64), str(file)).features_dim == 2
+    with pytest.raises(ValueError, match="codes observations in"):
+        EncoderFeatures(gym.spaces.Box(0, 255, (4,), np.uint8), str(file))

@@ -172,6 +172,13 @@ def test_bytes_are_steps_between_the_least_and_the_most_seen() -> None:
     assert np.isin(beyond, (0, 255)).mean() > 0.9
 
 
+def test_a_number_that_never_changed_stays_at_step_0() -> None:
+    network = quick(epochs=1).fit(plane(100)).network
+    network.most.copy_(network.least)
+    around = network.least + torch.tensor([[-1.0], [0.0], [1e-6], [1.0]])
+    assert not network.to_bytes(around).any()
+
+
 def test_early_stopping_keeps_the_best_weights() -> None:
     seen: list[Epoch] = []
     autoencoder = quick(epochs=60, patience=2, learning_rate=0.05)
@@ -271,6 +278,7 @@ def test_observations_that_do_not_fit_are_refused() -> None:
         ({"masked": 1.0}, "masked"),
         ({"penalty": math.nan}, "penalty"),
         ({"learning_rate": 0.0}, "learning_rate"),
+        ({"kind": "variational", "latent_activation": "sigmoid"}, "must be linear"),
     ],
 )
 def test_parameters_out_of_range_are_refused(fields: dict[str, Any], message: str) -> None:
