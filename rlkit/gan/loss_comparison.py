@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from rlkit.divergence import DivergenceError, DivergenceWarning
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.gan import GAN
-from rlkit.gan.judging import JUDGE, Judge, SplitConfig, parted
+from rlkit.gan.judging import JUDGE, Judge, SplitConfig, digest, parted, settings_digest
 from rlkit.gan.monitoring import EpochRecord
 from rlkit.run_folder import machine
 from rlkit.statistics import mean_interval
@@ -80,16 +80,25 @@ def compare(
     """Train every contestant with every seed.
 
     data: (count, channels, height, width) uint8 or (count, features) float32. labels: (count,).
-    done: rows of an earlier result, which are not measured again; those of another number of epochs
+    done: rows of an earlier result, which are not measured again; those of other data or settings
     are left out. on_row: given each new one. on_epoch: given contestant, seed and record.
     Returns plain JSON data: `machine`, and `rows`, each with `contestant`, `seed`, `truncation`,
-    `epochs` (wanted), `trained_epochs`, `stopped` (why training stopped early, or None), `alarms`
-    (epochs that had some), `seconds` (of training), and, None where there was nothing to judge,
-    `passed`, `reasons` and `quality` as `Verdict.to_json` gives them.
+    `epochs` (wanted), `settings` (a checksum of all else, and of the data), `trained_epochs`,
+    `stopped` (why training stopped early, or None), `alarms` (epochs that had some), `seconds` (of
+    training), and, None where there was nothing to judge, `passed`, `reasons` and `quality` as
+    `Verdict.to_json` gives them.
     Raises ImportError without torchmetrics, ValueError for data that do not fit.
     """
-    epochs = config.gan.epochs
-    told = [row for row in done if row["epochs"] == epochs]
+    settings = settings_digest(
+        asdict(replace(config, truncations=(1.0,), seeds=(0,))), digest(data, labels)
+    )
+    told = [
+        row
+        for row in done
+        if row["settings"] == settings
+        and row["seed"] in config.seeds
+        and row["truncation"] in config.truncations
+    ]
     measured = {(row["contestant"], row["seed"], row["truncation"]) for row in told}
     for seed in config.seeds:
         wanted = {
@@ -119,7 +128,8 @@ def compare(
                     "contestant": contestant,
                     "seed": seed,
                     "truncation": truncation,
-                    "epochs": epochs,
+                    "epochs": config.gan.epochs,
+                    "settings": settings,
                     **trained,
                     **_judged(judge, gan, truncation, seed),
                 }

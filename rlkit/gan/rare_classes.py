@@ -8,8 +8,6 @@ nobody learns from it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +25,7 @@ from rlkit.gan.balanced_classifier import (
     macro_f1,
     recalls,
 )
-from rlkit.gan.judging import digest
+from rlkit.gan.judging import digest, settings_digest
 from rlkit.gan.labelled_rows import LabelledRows
 from rlkit.gan.rare_generation import RareGenerationConfig, RareGenerator, learn_rare
 from rlkit.gan.row_jitter import RowJitter
@@ -124,7 +122,13 @@ def compare(
     divisions = {seed: divided(rows, config.test_share, seed) for seed in config.seeds}
     for seed, (training, test) in divisions.items():
         _check_counts(config, rows, rare, seed, training, test)
-    told = [row for row in done if row["settings"] == settings]
+    told = [
+        row
+        for row in done
+        if row["settings"] == settings
+        and row["seed"] in config.seeds
+        and row["examples"] in config.examples
+    ]
     measured = {(row["method"], row["examples"], row["seed"]) for row in told}
     for seed, (training, test) in divisions.items():
         for examples in config.examples:
@@ -361,9 +365,7 @@ def _classical(config: RareClassesConfig, data: Tensor) -> Augmentation:
 def _settings(config: RareClassesConfig, rows: LabelledRows, rare: Mapping[int, str]) -> str:
     """A checksum of all that a row hangs on but for its method, number of examples and seed."""
     told = asdict(replace(config, rare=tuple(sorted(rare.values())), examples=(2,), seeds=(0,)))
-    told["data"] = digest(rows.data, rows.labels)
-    told["groups"] = digest(rows.groups, None)
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return settings_digest(told, digest(rows.data, rows.labels), digest(rows.groups, None))
 
 
 def _check_counts(

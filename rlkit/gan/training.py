@@ -28,8 +28,9 @@ def train(
     on_epoch: called after each epoch with the averaged generator of that moment.
     A discriminator's head start counts batches from the first on, and a pass leaves out what does
     not fill a batch, another remainder each time. Where training diverges or collapses it stops,
-    returns the generator of the last good epoch and warns (DivergenceWarning). Raises
-    DivergenceError where there was none.
+    returns the generator of the last good epoch and warns (DivergenceWarning); so it does where
+    samples are all but alike after the last epoch, having been apart before. Raises
+    DivergenceError where there was no good one.
     """
     config = alternation.config
     watched = watched_rows(examples, config.seed)
@@ -60,6 +61,8 @@ def train(
         record, trouble = monitor.judge(epoch, seconds, steps, tally, average.policy)
         history.append(record)
         on_epoch(record, average.policy)
+        if trouble is None and epoch == config.epochs:
+            trouble = monitor.collapsed_at_last(epoch)
         if trouble is not None:
             kept = monitor.good_or_raise(trouble)
             warnings.warn(

@@ -96,8 +96,8 @@ def test_a_broken_off_comparison_goes_on(told: list[Any], monkeypatch: pytest.Mo
 
     monkeypatch.setattr(GAN, "fit", counting)
     missing = [row for row in told if not (row["contestant"] == "original" and row["seed"])]
-    other = {**told[0], "epochs": 7}
-    again = compare(TINY, *pictures(), done=[*missing, other])["rows"]
+    others = [{**told[0], "settings": "of another file"}, {**told[0], "seed": 7}]
+    again = compare(TINY, *pictures(), done=[*missing, *others])["rows"]
     assert fitted == [("original", 0.0, 1)]
 
     def untimed(rows: list[dict[str, Any]]) -> list[str]:

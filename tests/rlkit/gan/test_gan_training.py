@@ -296,6 +296,44 @@ def test_collapse_is_granted_its_patience() -> None:
     assert torch.equal(kept(torch.zeros(40, 1), None), apart)
 
 
+def test_a_collapse_too_late_for_patience_is_told_at_the_end() -> None:
+    torch.manual_seed(0)
+    apart = torch.randn(40, 2)
+    monitor = Monitor(GANConfig(patience=1_000), apart, None, torch.zeros(40, 1))
+    never = Monitor(GANConfig(patience=1_000), apart, None, torch.zeros(40, 1))
+    told = []
+    for epoch, scale in enumerate((1.0, 0.01, 1.0, 0.01), start=1):
+        monitor.judge(epoch, 1.0, epoch, tally(0.5, 0.5), Given(apart * scale))
+        told.append(monitor.collapsed_at_last(epoch))
+        never.judge(epoch, 1.0, epoch, tally(0.5, 0.5), Given(apart * 0.01))
+        assert never.collapsed_at_last(epoch) is None  # perhaps it has not begun yet
+    assert [words is None for words in told] == [True, False, True, False]
+    assert "by its last epoch, 4" in (told[-1] or "")
+
+
+def test_training_that_ends_collapsed_keeps_what_was_good() -> None:
+    data = np.random.default_rng(0).integers(0, 255, (64, 1, 8, 8)).astype(np.uint8)
+    gan = GAN(
+        network="dense",
+        latents=4,
+        hidden_sizes=(32, 32),
+        batch_size=64,
+        epochs=100,
+        patience=10_000,
+        loss="original",
+        r1=0.0,
+        r2=0.0,
+        generator_learning_rate=0.2,
+        discriminator_learning_rate=1e-12,
+        average_decay=0.5,
+    )
+    with pytest.warns(DivergenceWarning, match=r"by its last epoch, 100.*kept the generator of"):
+        gan.fit(data)
+    assert len(gan.history_) == 100
+    kept, real = (float(np.sqrt(part.var(0).mean())) for part in (gan.sample(256, seed=0), data))
+    assert kept > 0.4 * real
+
+
 def test_what_is_no_number_is_trouble() -> None:
     real = torch.randn(40, 2)
     monitor = Monitor(GANConfig(), real, None, torch.zeros(40, 1))
