@@ -134,6 +134,35 @@ def write_array(path: str | os.PathLike[str], name: str, array: NDArray[Any]) ->
         np.savez_compressed(file, **{name: array})  # pyright: ignore[reportArgumentType]
 
 
+def array_names(path: str | os.PathLike[str]) -> list[str]:
+    """What arrays a NumPy archive holds; none where it cannot be read, which reading one tells."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        return []
+
+
+def read_rows(path: str | os.PathLike[str], name: str, *, or_only: bool = False) -> NDArray[Any]:
+    """As `read_array`, without the rows that an array `synthetic` (count,) marks as generated.
+
+    Nothing is to learn from those, or be judged by them, as if they were real.
+    Raises ObservationsFileError also where all are marked, or there is not a mark for each.
+    """
+    rows = read_array(path, name, or_only=or_only)
+    if "synthetic" not in array_names(path):
+        return rows
+    marks = read_array(path, "synthetic")
+    if marks.shape != rows.shape[:1] or marks.dtype != bool:
+        raise ObservationsFileError(f"{path}: {len(rows)} rows need a mark of bool each")
+    if len(rows) and marks.all():
+        raise ObservationsFileError(
+            f"{path}: all of its {len(rows)} rows were generated, which are not learnt from by "
+            "themselves"
+        )
+    return rows[~marks]
+
+
 def read_array(path: str | os.PathLike[str], name: str, *, or_only: bool = False) -> NDArray[Any]:
     """The array of that name in a NumPy archive, without pickles.
 

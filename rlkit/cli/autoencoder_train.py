@@ -108,10 +108,10 @@ def _observations(
     options: TrainOptions, console: Console
 ) -> tuple[np.ndarray, dict[str, Any], str]:
     """What to learn from, where it comes from, and what its folder is called."""
-    from rlkit.observations import read_array
+    from rlkit.observations import read_rows
 
     if options.source.endswith(".npz"):
         file = Path(options.source)
-        return read_array(file, "observations"), {"file": file.name}, file.stem
+        return read_rows(file, "observations"), {"file": file.name}, file.stem
     play = recorded_frames(options.source, options.play, console)
     return play.observations, play.source, play.world

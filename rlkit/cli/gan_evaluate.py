@@ -101,7 +101,7 @@ def _tell(options: EvaluateOptions, judgement: Judgement) -> None:
     """Print what was found."""
     same, parts, verdict = judgement.same, judgement.parts, judgement.verdict
     counts = {
-        "learnt": len(parts.learnt) if same else None,
+        "learnt": len(parts.learnt),
         "judge": len(parts.judge),
         "compared": len(parts.compared),
     }
@@ -124,9 +124,11 @@ def _tell(options: EvaluateOptions, judgement: Judgement) -> None:
         )
     else:
         print(
-            f"{options.file} was not trained from {options.source}: its {counts['compared']:,}"
-            " rows are taken as never seen"
+            f"{options.file} was trained from other data than {options.source}, and is judged by"
+            f" {counts['compared']:,} of its rows"
         )
+        if counts["learnt"]:
+            print(f"{counts['learnt']:,} rows that it learnt from all the same are left out")
     print(
         f"features learnt for {verdict.quality.pretext} from {counts['judge']:,} rows that neither"
         " the generator nor the comparison sees"

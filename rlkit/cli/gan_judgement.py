@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from rlkit.cli.mistakes import blaming_user
+from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.gan.features import FeatureConfig, FeatureExtractor
-from rlkit.gan.judging import UNSEEN, SplitConfig
+from rlkit.gan.judging import SplitConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,28 +49,33 @@ def judged(
 ) -> Judgement:
     """Judge a generator by rows that it did not learn from.
 
-    Of the data of its training, which a checksum tells, they are cut as then; of others none are
-    taken as known. learnt: reads what it learnt from, to find copies where the data are others.
-    Raises Mistake for too few rows, other ones than it makes, and without torchmetrics.
+    Of the data of its training, which a checksum tells, they are cut as then; of others those are
+    left out that it learnt from, row by row. learnt: reads what it learnt from, to find copies
+    where the data are others.
+    Raises Mistake for too few rows, other ones than it makes, what it did not learn from given as
+    `learnt`, and without torchmetrics.
     """
     import numpy as np
 
-    from rlkit.gan.judging import Judge, digest, parted
+    from rlkit.gan.fingerprints import fingerprints
+    from rlkit.gan.judging import Judge, digest, parted, unseen_parts
 
     known = gan.provenance
-    split = as_trained(known.get("split"), SplitConfig, SplitConfig())
     same = digest(material.data, material.labels) == known.get("digest")
-    parts = parted(len(material.data), material.labels, split if same else UNSEEN)
-    training = (material, parts.learnt) if same else None
+    if same:
+        split = as_trained(known.get("split"), SplitConfig, SplitConfig())
+        parts = parted(len(material.data), material.labels, split)
+    else:
+        given = np.isin(fingerprints(material.data), gan.learnt_rows_)
+        parts = unseen_parts(given, material.labels)
+    source, places = material, parts.learnt
     if not same and learnt is not None:
         source = learnt()
-        places = np.arange(len(source.data))
-        if digest(source.data, source.labels) == known.get("digest"):
-            places = parted(len(source.data), source.labels, split).learnt
-        training = source, places
+        places = np.flatnonzero(np.isin(fingerprints(source.data), gan.learnt_rows_))
+        if not len(places):
+            raise Mistake("it learnt from none of the rows that --learnt names")
     seen = None
-    if training is not None:
-        source, places = training
+    if len(places):
         seen = source.data[places], None if source.labels is None else source.labels[places]
     with blaming_user(ValueError, ImportError):
         judge = Judge(

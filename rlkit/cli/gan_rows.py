@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,15 @@ from rich.console import Console
 
 from rlkit.cli.mistakes import Mistake
 from rlkit.cli.sources import DIGITS, read_digits, recorded_frames
-from rlkit.observations import PlayConfig
+from rlkit.observations import PlayConfig, array_names
 
 if TYPE_CHECKING:
     import numpy as np
 
 _BESIDE = ("labels", "names", "groups", "about")
 """What a file may hold beside its examples."""
+_OF_ROWS = ("labels", "groups")
+"""What of it there is for each."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ class Material:
 
 def read_material(source: str, play: PlayConfig, console: Console) -> Material:
     """The examples that a user names: handwritten digits by their word, a file (.npz), or what is
-    recorded of a recipe, a registered environment or a run's world.
+    recorded of a recipe, a registered environment or a run's world; of bins the heights, in bytes.
 
     Raises Mistake for what is not there or is not for a GAN, ObservationsFileError for a file that
     cannot be used.
     """
+    from rlkit.environment_ids import BIN_PICKING
+    from rlkit.environments import environment_id
+    from rlkit.gan.pair_making import height_levels
     from rlkit.gan.training_data import checked_examples, checked_labels
 
     labels, beside = None, {}
@@ -61,6 +65,8 @@ def read_material(source: str, play: PlayConfig, console: Console) -> Material:
     else:
         recorded = recorded_frames(source, play, console)
         observations, name, came_from = recorded.observations, recorded.world, recorded.source
+        if environment_id(recorded.environment) == BIN_PICKING:
+            observations = height_levels(observations[:, :1])
     try:
         data = checked_examples(observations).numpy()
         if labels is not None:
@@ -73,7 +79,7 @@ def read_material(source: str, play: PlayConfig, console: Console) -> Material:
 
 def holds_pairs(source: str) -> bool:
     """Whether a user names a file of pictures with targets, as `rlkit gan pairs` writes them."""
-    return source.endswith(".npz") and {"images", "targets"} <= set(_names(Path(source)))
+    return source.endswith(".npz") and {"images", "targets"} <= set(array_names(source))
 
 
 def write_examples(
@@ -95,37 +101,24 @@ def write_examples(
 def _read(
     source: str, console: Console
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
-    """Examples of a file, labels, if there are any, and what it says beside.
-
-    What is marked as generated (`synthetic`) is left out: nothing is learnt from it, or judged by
-    it, as if it were real.
-    """
-    from rlkit.gan.labelled_rows import synthetic_marks
-    from rlkit.observations import ObservationsFileError, read_array
+    """Real examples of a file, labels, if there are any, and what it says beside."""
+    from rlkit.observations import ObservationsFileError, read_array, read_rows
 
     path = Path(source)
-    names = _names(path)
+    names = array_names(path)
     wanted = "images" if "images" in names else "observations"
-    data = read_array(path, wanted, or_only=True)
-    beside = {name: read_array(path, name) for name in _BESIDE if name in names}
-    for name in ("labels", "groups"):
+    data = read_rows(path, wanted, or_only=True)
+    beside = {
+        name: (read_rows if name in _OF_ROWS else read_array)(path, name)
+        for name in _BESIDE
+        if name in names
+    }
+    for name in _OF_ROWS:
         if name in beside and beside[name].shape != data.shape[:1]:
             raise ObservationsFileError(
                 f"{path}: {len(data)} examples need as many {name}, got {beside[name].shape}"
             )
     if "synthetic" in names:
-        marks = synthetic_marks(path, len(data))
+        marks = read_array(path, "synthetic")
         console.print(f"left out {int(marks.sum()):,} generated examples of {source}")
-        data = data[~marks]
-        for name in {"labels", "groups"} & beside.keys():
-            beside[name] = beside[name][~marks]
     return data, beside.pop("labels", None), beside
-
-
-def _names(path: Path) -> list[str]:
-    """What arrays a file holds; none where it cannot be read, which is said where it is."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
-        return []

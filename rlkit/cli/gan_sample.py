@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
         else:
             made, labels = gan.sample_with_labels(count, seed, truncation=truncation)
     if not sheet_only:
-        write_examples(output, made, labels)
+        write_examples(output, made, labels, synthetic=np.ones(count, bool))
     picture = None
     if len(gan.shape_) == 3:
         picture = output.with_suffix(".png")

@@ -31,8 +31,9 @@ class TrainOptions:
     source: Positional[str]
     """What from: a file of pictures or rows (.npz, with "images" or "observations", and "labels"
     if there are any), mnist for handwritten digits, or whose observations are to be recorded: a
-    recipe, a registered environment, or a run's folder. Atari games give single frames. A file with
-    "images" and "targets" (`rlkit gan pairs`) teaches to turn the ones into the others."""
+    recipe, a registered environment, or a run's folder. Atari games give single frames, bins their
+    heights with a millimetre a level. A file with "images" and "targets" (`rlkit gan pairs`)
+    teaches to turn the ones into the others."""
     gan: GANConfig = field(default_factory=GANConfig)
     """What makes examples, and how it learns."""
     image_to_image: ImageToImageConfig = field(default_factory=ImageToImageConfig)

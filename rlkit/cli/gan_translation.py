@@ -92,9 +92,12 @@ def train_translation(options: TrainOptions) -> int:
 
 def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> int:
     """Judge a translation by pairs that it did not learn from."""
+    import numpy as np
+
     from rlkit.cli.gan_judgement import as_trained
+    from rlkit.gan.fingerprints import fingerprints
     from rlkit.gan.gan_file import save
-    from rlkit.gan.judging import UNSEEN, SplitConfig, parted
+    from rlkit.gan.judging import SplitConfig, parted, unseen_parts
     from rlkit.gan.pairs import read_pairs
     from rlkit.gan.translation_judging import TranslationJudge, pairs_digest
 
@@ -106,8 +109,12 @@ def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> i
     inputs, targets = read_pairs(options.source)
     known = estimator.provenance
     same = pairs_digest(inputs, targets) == known.get("digest")
-    split = as_trained(known.get("split"), SplitConfig, SplitConfig()) if same else UNSEEN
-    parts = parted(len(inputs), None, split)
+    if same:
+        split = as_trained(known.get("split"), SplitConfig, SplitConfig())
+        parts = parted(len(inputs), None, split)
+    else:
+        learnt = np.isin(fingerprints(inputs, targets), estimator.learnt_rows_)
+        parts = unseen_parts(learnt, None)
     with blaming_user(ValueError, ImportError):
         judge = TranslationJudge(inputs, targets, parts, features=options.judge)
         verdict = judge.verdict(estimator, seed=options.seed)
@@ -124,7 +131,7 @@ def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> i
             "data": options.source,
             "trained_from_this_data": same,
             "rows": {
-                "learnt": len(parts.learnt) if same else None,
+                "learnt": len(parts.learnt),
                 "judge": len(parts.judge),
                 "compared": len(parts.compared),
             },
@@ -133,8 +140,7 @@ def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> i
         }
         print(json.dumps(told))
         return 0
-    learnt = f"learnt from {len(parts.learnt):,} other pairs of" if same else "did not learn from"
-    print(f"{options.file} {learnt} {options.source}")
+    print(f"{options.file} learnt from {len(parts.learnt):,} other pairs of {options.source}")
     print(
         f"{len(parts.compared):,} pairs are compared, by features that are learnt from"
         f" {len(parts.judge):,} others"

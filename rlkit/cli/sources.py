@@ -25,6 +25,8 @@ class Recorded:
 
     observations: np.ndarray
     """(count, *shape), as `rlkit.observations.gather` gives them."""
+    environment: Environment
+    """What was played."""
     world: str
     """Name of the world, as a folder can have it."""
     source: dict[str, Any]
@@ -52,7 +54,8 @@ def recorded(environment: Environment, play: PlayConfig, console: Console) -> Re
     with blaming_user(ValueError):
         observations = gather(environment, play)
     source = {"environment": to_json(environment, Environment), "play": asdict(play)}
-    return Recorded(observations, environment_id(environment).replace("/", "-"), source)
+    world = environment_id(environment).replace("/", "-")
+    return Recorded(observations, environment, world, source)
 
 
 def recorded_frames(source: str, play: PlayConfig, console: Console) -> Recorded:

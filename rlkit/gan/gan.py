@@ -19,6 +19,7 @@ from rlkit.gan.alternation import Alternation
 from rlkit.gan.configuration import GANConfig, ImageToImageConfig
 from rlkit.gan.diff_augment import augmented
 from rlkit.gan.discriminators import build_discriminator
+from rlkit.gan.fingerprints import fingerprints
 from rlkit.gan.generators import build_generator
 from rlkit.gan.image_to_image import PatchDiscriminator, UNet, noise_size, size_of_changes
 from rlkit.gan.monitoring import EpochRecord
@@ -53,10 +54,15 @@ class _Adversarial(ConfiguredEstimator[ConfigT]):
         Raises ValueError for a field that is not there or a number out of range.
         """
         super().__init__(config, **changes)
-        self.provenance: dict[str, Any] = {}
+        self._forget_origin()
 
     def __sklearn_is_fitted__(self) -> bool:
         return "generator_" in self.__dict__
+
+    def _forget_origin(self) -> None:
+        """Know nothing of the data of a fit, as what was said of an earlier one is no longer so."""
+        self.provenance: dict[str, Any] = {}
+        self.learnt_rows_: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def _follower(
         self, on_epoch: Sequence[Callable[[EpochRecord, Self], None]]
@@ -83,6 +89,7 @@ class GAN(_Adversarial[GANConfig]):
     classes_: (classes,) int64, in ascending order; None without labels.
     class_shares_: (classes,) float64, of the examples; None without labels.
     scaling_: between data and what networks see.
+    learnt_rows_: (count,) int64, the `fingerprints` of what it was fitted to.
     provenance: plain JSON data on what it was fitted to, for its file.
     """
 
@@ -141,7 +148,9 @@ class GAN(_Adversarial[GANConfig]):
         )
         examples = Examples(data, places, fitted.scaling_, device)
         average, history = train(alternation, examples, fitted._follower(on_epoch))
-        return self.set_learned(average, shape, fitted.scaling_, classes, shares, history)
+        self.set_learned(average, shape, fitted.scaling_, classes, shares, history)
+        self.learnt_rows_ = fingerprints(data.numpy())
+        return self
 
     def set_learned(
         self,
@@ -157,7 +166,7 @@ class GAN(_Adversarial[GANConfig]):
         self.shape_, self.scaling_ = shape, scaling
         self.classes_, self.class_shares_ = classes, class_shares
         self.history_ = history
-        self.provenance = {}  # what was said of an earlier fit is no longer so
+        self._forget_origin()
         self._sampling = np.random.default_rng((self.config.seed, 2))
         return self
 
@@ -263,6 +272,7 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
     history_: an `EpochRecord` for each epoch.
     shape_: of an input, (channels, height, width).
     outputs_: channels of an output.
+    learnt_rows_: (count,) int64, the `fingerprints` of the pairs that it was fitted to.
     provenance: plain JSON data on what it was fitted to, for its file.
     """
 
@@ -312,7 +322,9 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
         fitted = ImageToImage(config).set_learned(generator, shape, outputs, [])
         examples = Examples(wanted, sources, scaling, device)
         average, history = train(alternation, examples, fitted._follower(on_epoch))
-        return self.set_learned(average, shape, outputs, history)
+        self.set_learned(average, shape, outputs, history)
+        self.learnt_rows_ = fingerprints(sources.numpy(), wanted.numpy())
+        return self
 
     def set_learned(
         self,
@@ -325,7 +337,7 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
         self.generator_ = generator.eval()
         self.shape_, self.outputs_ = shape, outputs
         self.history_ = history
-        self.provenance = {}  # what was said of an earlier fit is no longer so
+        self._forget_origin()
         return self
 
     @torch.no_grad()

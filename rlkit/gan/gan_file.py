@@ -2,7 +2,8 @@
 
 The format is that of `rlkit.tensor_file`; the header holds "kind", "config", "shape", "history",
 "provenance", and "classes" or "outputs". What samples need is stored, the averaged generator and
-the scaling, not the discriminator.
+the scaling, not the discriminator; and fingerprints of the rows that it learnt from, by which
+nobody is to judge it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rlkit.plain_json import finite
 from rlkit.reasons import reason_of
 from rlkit.tensor_file import TensorFormat
 
-_GENERATOR, _SCALING = "generator.", "scaling."
+_GENERATOR, _SCALING, _LEARNT_ROWS = "generator.", "scaling.", "learnt_rows"
 _ALWAYS = ("discriminator_loss", "accuracy_real", "accuracy_fake", "spread")
 
 
@@ -48,6 +49,7 @@ def save(path: str | os.PathLike[str], estimator: GAN | ImageToImage) -> None:
     """
     generator: nn.Module = estimator._learned("generator_")
     tensors = {_GENERATOR + name: value for name, value in generator.state_dict().items()}
+    tensors[_LEARNT_ROWS] = torch.from_numpy(estimator.learnt_rows_)
     header: dict[str, Any] = {
         "config": to_json(estimator.config),
         "shape": list(estimator.shape_),
@@ -85,11 +87,15 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> GA
             raise ValueError(f"unknown kind {header['kind']!r}")
         if not isinstance(header["provenance"], dict):
             raise ValueError("its provenance is no object")
+        learnt_rows = tensors[_LEARNT_ROWS]
+        if learnt_rows.ndim != 1 or learnt_rows.dtype != torch.int64:
+            raise ValueError("its learnt rows are no list of whole numbers")
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise GANFileError(
             f"{path}: damaged: its header and tensors make no GAN ({reason_of(error)})"
         ) from error
     estimator.provenance = header["provenance"]
+    estimator.learnt_rows_ = learnt_rows.numpy()
     return estimator
 
 

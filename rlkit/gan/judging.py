@@ -89,6 +89,16 @@ def parted(count: int, labels: NDArray[np.int64] | None, config: SplitConfig) ->
     return Parts(learnt=of_generator, judge=of_judge, compared=of_comparison)
 
 
+def unseen_parts(learnt: NDArray[np.bool_], labels: NDArray[np.int64] | None) -> Parts:
+    """Cut rows of other data than a generator's own, by which it can be judged.
+
+    learnt: (count,) which it learnt from all the same: these are nobody else's.
+    """
+    unseen = np.flatnonzero(~learnt)
+    parts = parted(len(unseen), None if labels is None else labels[unseen], UNSEEN)
+    return Parts(np.flatnonzero(learnt), unseen[parts.judge], unseen[parts.compared])
+
+
 def digest(data: NDArray[Any], labels: NDArray[np.int64] | None) -> str:
     """A checksum (SHA-256) of rows and labels, by which a data set is known again."""
     told = hashlib.sha256(repr((data.shape, str(data.dtype), labels is None)).encode())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.observations import ObservationsFileError, read_array
+from rlkit.observations import ObservationsFileError, array_names, read_array, read_rows
 from rlkit.whole_files import whole_file
 
 
@@ -105,14 +104,9 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
     generated is left out.
     Raises ObservationsFileError where the file cannot be read, or holds something else.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            held = [name.removesuffix(".npy") for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
-        held = []  # what is wrong with the file is said where it is read
-    data = read_array(path, "images" if "images" in held else "observations")
-    labels = read_array(path, "labels")
-    real = slice(None) if "synthetic" not in held else ~synthetic_marks(path, len(data))
+    held = array_names(path)
+    data = read_rows(path, "images" if "images" in held else "observations")
+    labels = read_rows(path, "labels")
     try:
         if data.ndim == 3:
             data = data[:, np.newaxis]
@@ -121,21 +115,10 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
             if "names" in held
             else tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
         )
-        groups = read_array(path, "groups") if "groups" in held else np.arange(len(data))
+        groups = read_rows(path, "groups") if "groups" in held else np.arange(len(data))
         about = json.loads(str(read_array(path, "about"))) if "about" in held else {}
-        return LabelledRows(data[real], labels[real], names, groups[real], about)
+        return LabelledRows(data, labels, names, groups, about)
     except ObservationsFileError:
         raise
     except (IndexError, TypeError, ValueError) as error:
         raise ObservationsFileError(f"{path}: {error}") from error
-
-
-def synthetic_marks(path: str | os.PathLike[str], count: int) -> NDArray[np.bool_]:
-    """Which of so many examples of a file were generated, (count,), as its `synthetic` says.
-
-    Raises ObservationsFileError where that is not a mark for each.
-    """
-    marks = read_array(path, "synthetic")
-    if marks.shape != (count,) or marks.dtype != bool:
-        raise ObservationsFileError(f"{path}: {count} examples need a mark of bool each")
-    return marks

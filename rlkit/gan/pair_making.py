@@ -85,7 +85,7 @@ def depth_pairs(
     camera = Camera(CameraConfig(noise_m=1e-3 * config.noise_mm, drop_out=config.drop_out))
     seen_mm = 1e3 * camera.look_badly(1e-3 * heights, np.random.default_rng(seed))
     dark = in_shadow(heights[:, 0], pixel_mm, config.shadow)[:, None]
-    return _levels(heights), _levels(np.where(dark, 0.0, seen_mm))
+    return height_levels(heights), height_levels(np.where(dark, 0.0, seen_mm))
 
 
 def look_pairs(
@@ -130,5 +130,6 @@ def looks() -> tuple[str, ...]:
 _HELD_OUT = frozenset(name.partition(":")[0] for name in HELD_OUT)
 
 
-def _levels(heights_mm: NDArray[np.floating]) -> NDArray[np.uint8]:
+def height_levels(heights_mm: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Heights in bytes: a level is a millimetre, and what is higher than 255 is cut off."""
     return np.rint(heights_mm / _MM_PER_LEVEL).clip(0, 255).astype(np.uint8)

@@ -17,6 +17,7 @@ from rlkit.gan import metrics
 from rlkit.gan.gan import GAN
 from rlkit.gan.gan_file import load_gan, save
 from rlkit.gan.judging import SplitConfig, parted
+from rlkit.observations import ObservationsFileError, read_rows
 
 QUICK = ["--gan.epochs", "2", "--gan.batch-size", "20", "--gan.latents", "4", "--gan.channels", "4"]
 JUDGE = ["--judge.epochs", "2", "--judge.features", "4"]
@@ -122,11 +123,11 @@ def test_other_data_are_taken_as_never_seen(
     assert main([*evaluate, "--json"]) == 0
     told = told_by(capsys)
     assert not told["trained_from_this_data"]
-    assert told["rows"] == {"learnt": None, "judge": 30, "compared": 30}
+    assert told["rows"] == {"learnt": 0, "judge": 30, "compared": 30}
     assert told["verdict"]["quality"]["memorising"] is None
     assert main(evaluate) == 0
     printed = capsys.readouterr().out
-    assert "taken as never seen" in printed
+    assert "judged by 30 of its rows" in printed
     assert "--learnt" in printed
     # Of the data that it was trained from, only what it learnt from is compared for copies.
     seen = []
@@ -136,11 +137,41 @@ def test_other_data_are_taken_as_never_seen(
             lambda *rows, **named: seen.append(named["training"]) or one_draw(*rows, **named),
         )
         assert main([*evaluate, "--learnt", str(pictures), "--json"]) == 0
-        assert main([*evaluate, "--learnt", str(tmp_path / "others.npz"), "--json"]) == 0
     images, labels = digits()
     learnt = parted(120, labels, SplitConfig()).learnt
-    np.testing.assert_array_equal(seen[0], images[learnt][:, None])
-    assert len(seen[1]) == 60
+    np.testing.assert_array_equal(seen[0], images[np.sort(learnt)][:, None])
+    assert main([*evaluate, "--learnt", str(tmp_path / "others.npz")]) == 2
+    assert "learnt from none of the rows" in capsys.readouterr().err
+
+
+def test_nobody_judges_by_what_a_generator_learnt_from(
+    trained: Path, tmp_path: Path, capsys
+) -> None:
+    """However its rows stand in a file: without one, in another order, beside others."""
+    images, labels = digits()
+    others, their_labels = digits(60)
+    learnt = parted(120, labels, SplitConfig()).learnt
+    order = np.random.default_rng(0).permutation(179)
+    np.savez(
+        tmp_path / "mixed.npz",
+        images=np.concatenate((images[1:], 255 - others))[order],
+        labels=np.concatenate((labels[1:], their_labels))[order],
+    )
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "rlkit.gan.judging.measure",
+            lambda *rows, **named: seen.append((rows[0], named)) or one_draw(*rows, **named),
+        )
+        file = str(trained / "generator.safetensors")
+        assert main(["gan", "evaluate", file, str(tmp_path / "mixed.npz"), "--json"]) == 0
+    told, given = told_by(capsys), {image.tobytes() for image in images[learnt]}
+    known = len(set(learnt.tolist()) - {0})
+    rows = told["rows"]
+    assert (rows["learnt"], rows["compared"]) == (known, len(seen[0][0]))
+    assert rows["judge"] + rows["compared"] == 179 - known
+    assert not any(row.tobytes() in given for row in seen[0][0])
+    assert all(row.tobytes() in given for row in seen[0][1]["training"])
 
 
 def test_samples_are_numbers_and_a_sheet(trained: Path, tmp_path: Path, capsys) -> None:
@@ -170,18 +201,27 @@ def test_samples_are_numbers_and_a_sheet(trained: Path, tmp_path: Path, capsys) 
     np.testing.assert_array_equal(corner, gan.sample(4, [7] * 4, 0, truncation=0.5)[0, 0])
 
 
-def test_what_was_sampled_can_be_learnt_from(trained: Path, tmp_path: Path, capsys) -> None:
+def test_what_was_sampled_is_no_data_to_learn_from(trained: Path, tmp_path: Path, capsys) -> None:
     file, output = str(trained / "generator.safetensors"), tmp_path / "made.npz"
     assert main(["gan", "sample", file, "--count", "120", "--output", str(output)]) == 0
-    capsys.readouterr()
-    train = ["gan", "train", str(output), *QUICK, *JUDGE, "--runs", str(tmp_path)]
+    for train in (["gan", "train"], ["autoencoder", "train"], ["dbn", "train"]):
+        capsys.readouterr()
+        assert main([*train, str(output), "--runs", str(tmp_path / "runs")]) == 2
+        assert "made.npz" in capsys.readouterr().err
+    with pytest.raises(ObservationsFileError, match="all of its 120 rows were generated"):
+        read_rows(output, "images")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_labels_can_be_left_unlearnt(pictures: Path, tmp_path: Path, capsys) -> None:
+    train = ["gan", "train", str(pictures), *QUICK, *JUDGE, "--runs", str(tmp_path)]
     assert main([*train, "--ignore-labels", "--json"]) == 0
     told = told_by(capsys)
     assert load_gan(told["file"]).classes_ is None
     # The judge knows classes all the same, but there is nothing to confirm.
     assert told["verdict"]["quality"]["least_class_ratio"] is not None
     assert told["verdict"]["quality"]["conditional_accuracy"] is None
-    assert main(["gan", "evaluate", told["file"], str(output), "--json"]) == 0
+    assert main(["gan", "evaluate", told["file"], str(pictures), "--json"]) == 0
     assert told_by(capsys)["verdict"] == told["verdict"]
 
 
@@ -209,9 +249,28 @@ def test_play_is_recorded_and_recorded_again(tmp_path: Path, capsys) -> None:
         "picture": None,
     }
     with np.load(output) as archive:
-        assert archive.files == ["observations"]
+        assert archive.files == ["observations", "synthetic"]
+        assert archive["synthetic"].all()
     assert main(["gan", "sample", file, "--output", str(tmp_path / "rows.png")]) == 2
     assert "ends in .npz" in capsys.readouterr().err
+
+
+def test_bins_are_learnt_from_in_bytes(tmp_path: Path, capsys, monkeypatch) -> None:
+    heights = np.zeros((120, 2, 64, 64), np.float32)
+    heights[:, 0] = np.linspace(0, 300, 64)
+    heights[:, 0, 32:] *= np.arange(120)[:, None, None] / 120  # no two alike
+    heights[:, 1] = 1.0
+    monkeypatch.setattr("rlkit.observations.gather", lambda environment, play: heights)
+    train = ["gan", "train", "bin-picking", *QUICK, *JUDGE, "--runs", str(tmp_path), "--keep"]
+    assert main([*train, "--json"]) == 0
+    folder = Path(told_by(capsys)["file"]).parent
+    (kept,) = folder.glob("*.npz")
+    with np.load(kept) as archive:
+        pictures = archive["images"]
+    assert pictures.shape == (120, 1, 64, 64)
+    assert pictures.dtype == np.uint8
+    assert pictures[0, 0, 5, :4].tolist() == [0, 5, 10, 14]
+    assert pictures.max() == 255
 
 
 def test_digits_are_named_by_a_word(tmp_path: Path, capsys, monkeypatch) -> None:

@@ -57,7 +57,7 @@ def test_what_was_generated_is_left_out(tmp_path: Path) -> None:
     assert read.labels.tolist() == [0, 0, 1]
     assert read.groups.tolist() == [5, 7, 8]
     save(tmp_path / "short.npz", **arrays, synthetic=np.array([False, True]))
-    with pytest.raises(ObservationsFileError, match="4 examples need a mark of bool each"):
+    with pytest.raises(ObservationsFileError, match="4 rows need a mark of bool each"):
         read_labelled_rows(tmp_path / "short.npz")
     few = {**arrays, "labels": LABELS[:2]}
     save(tmp_path / "few.npz", **few, synthetic=np.zeros(4, bool))
