@@ -1,12 +1,12 @@
 """What a corrupted camera costs policies of Atari games, one beside another.
 
-The first policy named is the bar: a robust one loses less of its score than that. Corruptions are
-those of `rlkit.corruptions`, on which no recipe trains.
+The first policy named is the bar: a robust one loses less of its score than that, and has a score
+to lose. Corruptions are those of `rlkit.corruptions`, on which no recipe trains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from rich.table import Table
 
 from rlkit.bench.turns import Report
 from rlkit.corruptions import HELD_OUT, make_corrupted_envs
-from rlkit.environments import for_evaluation
-from rlkit.evaluation import evaluate
+from rlkit.environments import Environment, environment_id, for_evaluation, seen_alike
+from rlkit.evaluation import Evaluation, evaluate
 from rlkit.policies import LoadedPolicy, find_policy, load_policy
 from rlkit.run_folder import provenance
 
@@ -38,45 +38,68 @@ def run_benchmark(
     corruptions: by name; none stand for all that are held out. episodes: of each.
     on_progress: takes lines on what is being done.
 
-    Returns plain JSON data: where it ran; `policies`, each with its `name`, `score` as it is, mean
-    `loss` over the corruptions and `share` of the first's loss, None where the first loses nothing;
-    `rows`, each with policy, corruption (None for none), `loss` and the summary of its returns.
-    Raises ValueError for a policy that is not there, CorruptionError for a corruption that is none
-    or a policy of another world.
+    Returns plain JSON data: where it ran; `protocol`, of the first policy's evaluations;
+    `policies`, each with its `name`, `score` as it is, mean `loss` over the corruptions, `share` of
+    the first's loss, None where the first loses nothing, and `share_of_score`, None where it has
+    none; `rows`, each with policy, corruption (None for none), `loss` and the summary of its
+    returns; and `ratios`, the shares by name.
+    Raises ValueError for a policy that is not there or plays another world than the first,
+    CorruptionError for a corruption that is none or a world that cannot be corrupted.
     """
     report = on_progress or (lambda line: None)
     corruptions = tuple(corruptions) or HELD_OUT
     loaded = {name: load_policy(find_policy(name)) for name in policies}
+    _check_one_world({name: policy.environment for name, policy in loaded.items()})
     for policy in loaded.values():
         for corruption in corruptions:  # raises what would else be found out after minutes
             make_corrupted_envs(for_evaluation(policy.environment), corruption, 1).close()
     rows: list[dict[str, Any]] = []
+    protocol: dict[str, Any] = {}
     for name, policy in loaded.items():
         score = 0.0
         for corruption in (None, *corruptions):
-            summary = _summary(policy, corruption, episodes, seed)
+            played = _played(policy, corruption, episodes, seed)
+            protocol = protocol or played.protocol
+            summary = played.summary.to_json()
             score = summary["mean"] if corruption is None else score
             loss = score - summary["mean"]
             rows.append({"policy": name, "corruption": corruption, "loss": loss, **summary})
             report(f"{name}, {corruption or 'as it is'}: {summary['mean']:.1f}")
     losses = {name: _mean_loss(rows, name) for name in loaded}
     first = next(iter(losses.values()))
+    told = []
+    for name, loss in losses.items():
+        score = _row(rows, name, None)["mean"]
+        told.append(
+            {
+                "name": name,
+                "description": loaded[name].describe(),
+                "score": score,
+                "loss": loss,
+                "share": loss / first if first > 0 else None,
+                "share_of_score": loss / score if score > 0 else None,
+            }
+        )
     return {
         **provenance(),
         "episodes": episodes,
         "seed": seed,
-        "policies": [
-            {
-                "name": name,
-                "description": loaded[name].describe(),
-                "score": _row(rows, name, None)["mean"],
-                "loss": loss,
-                "share": loss / first if first > 0 else None,
-            }
-            for name, loss in losses.items()
-        ],
+        "protocol": protocol,
+        "policies": told,
         "rows": rows,
+        "ratios": {f"loss of {policy['name']} to the first's": policy["share"] for policy in told},
     }
+
+
+def _check_one_world(worlds: Mapping[str, Environment]) -> None:
+    """Raise ValueError where policies play other worlds, however they see them."""
+    first, bar = next(iter(worlds.items()))
+    for name, world in worlds.items():
+        if seen_alike(bar, world) != bar:
+            raise ValueError(
+                f"{name} and {first} play other worlds, or under another protocol: scores of "
+                f"{environment_id(world)} and {environment_id(bar)} do not compare"
+            )
 
 
 def print_table(result: dict[str, Any], console: Console) -> None:
@@ -96,15 +119,14 @@ def print_table(result: dict[str, Any], console: Console) -> None:
     table.add_row("mean loss", *(f"{policy['loss']:.1f}" for policy in policies))
     shares = (policy["share"] for policy in policies)
     table.add_row("of the first's", *("" if each is None else f"{each:.0%}" for each in shares))
+    shares = (policy["share_of_score"] for policy in policies)
+    table.add_row("of its own score", *("" if each is None else f"{each:.0%}" for each in shares))
     console.print(table)
 
 
-def _summary(
-    policy: LoadedPolicy, corruption: str | None, episodes: int, seed: int
-) -> dict[str, Any]:
+def _played(policy: LoadedPolicy, corruption: str | None, episodes: int, seed: int) -> Evaluation:
     world = for_evaluation(policy.environment)
-    played = evaluate(policy.policy, world, episodes, seed=seed, corruption=corruption)
-    return played.summary.to_json()
+    return evaluate(policy.policy, world, episodes, seed=seed, corruption=corruption)
 
 
 def _row(rows: Sequence[dict[str, Any]], policy: str, corruption: str | None) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from rich.console import Console
 from rlkit.bench import robustness
 from rlkit.cli.main import main
 from rlkit.corruptions import HELD_OUT
-from rlkit.environments import make_envs
+from rlkit.environments import EncodedEnvironment, make_envs
 from rlkit.evaluation import evaluate
 from rlkit.policies import load_policy, save_policy
 from rlkit_agents.networks import NetworkConfig
@@ -67,11 +69,7 @@ def test_losses_are_those_of_evaluations(policies: list[str]):
         assert [row["corruption"] for row in mine] == [None, *corruptions]
         assert [row["mean"] for row in mine] == [clear, *corrupted]
         assert [row["loss"] for row in mine] == [0.0, *(clear - mean for mean in corrupted)]
-    shares = [told["share"] for told in found["policies"]]
-    if losses[0] > 0:
-        assert shares == pytest.approx([loss / losses[0] for loss in losses])
-    else:
-        assert shares == [None, None]
+    assert found["protocol"]["episodes"] == 3
     assert len(lines) == 6
     assert json.loads(json.dumps(found)) == found
 
@@ -79,17 +77,20 @@ def test_losses_are_those_of_evaluations(policies: list[str]):
 def test_shares_need_a_first_that_loses(policies: list[str], monkeypatch: pytest.MonkeyPatch):
     scores = {None: 10.0, "blur:1": 4.0, "specks:0.05": 6.0}
 
-    def summary(policy, corruption, episodes, seed):
+    def played(policy, corruption, episodes, seed):
         robust = str(policy.path) == policies[1]
-        return {"mean": 9.0 if robust else scores[corruption]}
+        mean = 9.0 if robust else scores[corruption]
+        return SimpleNamespace(protocol={}, summary=SimpleNamespace(to_json=lambda: {"mean": mean}))
 
-    monkeypatch.setattr(robustness, "_summary", summary)
+    monkeypatch.setattr(robustness, "_played", played)
     chosen = tuple(name for name in scores if name)
     found = measured(policies, corruptions=chosen)
     assert [(p["score"], p["loss"], p["share"]) for p in found["policies"]] == [
         (10.0, 5.0, 1.0),
         (9.0, 0.0, 0.0),
     ]
+    assert [p["share_of_score"] for p in found["policies"]] == [0.5, 0.0]
+    assert list(found["ratios"].values()) == [1.0, 0.0]
     stream = io.StringIO()
     robustness.print_table(found, Console(file=stream, width=200))
     text = stream.getvalue()
@@ -97,6 +98,7 @@ def test_shares_need_a_first_that_loses(policies: list[str], monkeypatch: pytest
         ["0.0", "│"]
     ]
     assert "100%" in text
+    assert "50%" in text
     assert [p["share"] for p in measured(policies[::-1], corruptions=chosen)["policies"]] == [
         None,
         None,
@@ -110,7 +112,21 @@ def test_all_that_is_held_out_is_measured(policies: list[str], capsys, tmp_path:
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads(output.read_text())
     assert [row["corruption"] for row in found["rows"]] == [None, *HELD_OUT]
-    assert found["policies"][0]["share"] in (None, 1.0)
+    assert set(found["ratios"].values()) == {found["policies"][0]["share"]}
+
+
+@pytest.mark.parametrize("changes", [{"game": "pong"}, {"sticky_actions": 0.0}])
+def test_scores_of_other_worlds_do_not_compare(changes, policies: list[str], tmp_path: Path):
+    other = tmp_path / "other.safetensors"
+    loaded = load_policy(Path(policies[0]))
+    save_policy(loaded.policy, other, replace(SEEN, **changes), {})
+    with pytest.raises(ValueError, match="play other worlds, or under another protocol"):
+        measured([policies[0], str(other)], corruptions=("blur:1",))
+
+
+def test_how_a_policy_sees_the_same_game_does_not_matter():
+    latent = EncodedEnvironment(replace(SEEN, frame_stack=1), "boxing", frame_stack=4)
+    robustness._check_one_world({"a": SEEN, "b": replace(SEEN, height=84, width=84), "c": latent})
 
 
 @pytest.mark.parametrize(
