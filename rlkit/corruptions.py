@@ -29,7 +29,11 @@ from rlkit_agents.augmentation import augmentation_named
 from rlkit_envs.atari import AtariProtocol
 
 HELD_OUT = ("palette:60", "specks:0.05", "blur:1", "shadow:0.6", "inversion:1")
-"""One of each family that no augmented recipe trains on."""
+"""One of each family that no augmented recipe trains on.
+
+Among the curves of shades of a palette are the straight ones, which changes of brightness and
+contrast are, and on these `boxing-augmented` trains: it is the nearest of them to what was seen.
+"""
 
 _STREAM = 0xC0
 """Sets the corruptions apart from whatever else a seed decides."""

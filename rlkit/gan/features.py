@@ -148,7 +148,7 @@ def learn_features(
     labels: NDArray[Any] | None = None,
     config: FeatureConfig | None = None,
 ) -> FeatureExtractor:
-    """Learn features of a domain from real rows, best those that the generator learnt from too.
+    """Learn features of a domain from real rows, which nobody else is to see.
 
     rows: (count, columns) of floats, or pictures (count, channels, height, width), bytes or floats.
     labels: (count,) integers, or None.

@@ -67,7 +67,7 @@ def augmentation(path: str | os.PathLike[str], device: torch.device | str) -> Tr
     """What the file of a fitted `ImageToImage` does to pictures.
 
     Raises GANFileError for another file, for one that gives other channels than it takes, and for
-    one that nobody judged or whose verdict is against it: there is no way round the gate.
+    one that nobody judged or whose verdict is against it.
     """
     estimator = load(path, device)
     if not isinstance(estimator, ImageToImage):
