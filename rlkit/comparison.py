@@ -20,7 +20,10 @@ from rlkit.run_folder import Run
 from rlkit.statistics import ReturnSummary, summarise_returns
 
 _OF_THE_AGENT = frozenset(
-    {"observation", "frame_stack", "height", "width", "grayscale", "encoder", "marks"}
+    {
+        *("observation", "frame_stack", "height", "width", "grayscale"),
+        *("encoder", "encoder_sha256", "marks"),
+    }
 )
 """Fields of a protocol that say how a policy sees the game, which is the same game all the same."""
 

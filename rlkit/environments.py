@@ -14,6 +14,7 @@ from rlkit.reasons import reason_of
 from rlkit_envs.atari import AtariEnvs, AtariProtocol
 
 if TYPE_CHECKING:
+    from rlkit.autoencoder.autoencoder import Autoencoder
     from rlkit.autoencoder.encode_observation import ObservationCoder
     from rlkit_agents.coded_pictures import CodedPictures
 
@@ -43,6 +44,9 @@ class EncodedEnvironment:
     marks: bool = False
     """Whether the last channel, of zeros and ones, is not coded but stays behind the code, a bit a
     pixel: such as where bins are not to be picked from."""
+    encoder_sha256: str | None = None
+    """Checksum of the autoencoder that a policy learnt with, by which another one of the same name
+    is refused; None takes what is there."""
 
 
 Environment = AtariProtocol | GymnasiumEnvironment | EncodedEnvironment
@@ -105,12 +109,32 @@ def encoded(envs: VectorEnv, environment: EncodedEnvironment) -> VectorEnv:
     return EncodeObservations(envs, **_coding(environment))
 
 
-def _coding(environment: EncodedEnvironment) -> dict[str, Any]:
-    """What the wrappers of `rlkit.autoencoder.encode_observation` take."""
+def with_checksum(environment: Environment) -> Environment:
+    """The same, with the checksum of the autoencoder that is there now, if it has one.
+
+    Raises ValueError for one that is not there, or is not the one whose checksum it has.
+    """
+    if not isinstance(environment, EncodedEnvironment):
+        return environment
+    return replace(environment, encoder_sha256=_autoencoder(environment).sha256)
+
+
+def _autoencoder(environment: EncodedEnvironment) -> Autoencoder:
     from rlkit.autoencoder.autoencoder import find_autoencoder
 
+    autoencoder = find_autoencoder(environment.encoder)
+    if environment.encoder_sha256 not in (None, autoencoder.sha256):
+        raise ValueError(
+            f"the autoencoder {environment.encoder} is not the one that was learnt with: its "
+            f"checksum is {autoencoder.sha256}, not {environment.encoder_sha256}"
+        )
+    return autoencoder
+
+
+def _coding(environment: EncodedEnvironment) -> dict[str, Any]:
+    """What the wrappers of `rlkit.autoencoder.encode_observation` take."""
     return {
-        "autoencoder": find_autoencoder(environment.encoder),
+        "autoencoder": _autoencoder(environment),
         "frame_stack": environment.frame_stack,
         "as_bytes": True,
         "marks": environment.marks,
@@ -140,10 +164,9 @@ def coded_pictures(environment: Environment) -> CodedPictures | None:
     """
     if not isinstance(environment, EncodedEnvironment) or not environment.marks:
         return None
-    from rlkit.autoencoder.autoencoder import find_autoencoder
     from rlkit.autoencoder.pictures import pictures_of_codes
 
-    return pictures_of_codes(find_autoencoder(environment.encoder))
+    return pictures_of_codes(_autoencoder(environment))
 
 
 _ATARI_PREPROCESSING = ("observation", "frame_stack", "height", "width", "grayscale", "flicker")
@@ -156,7 +179,9 @@ def preprocessing(environment: Environment) -> dict[str, Any]:
             **preprocessing(environment.environment),
             "encoder": environment.encoder,
             "frame_stack": environment.frame_stack,
-            **({"marks": True} if environment.marks else {}),  # unknown to older descriptions
+            # Unknown to older descriptions.
+            **({"marks": True} if environment.marks else {}),
+            **({"encoder_sha256": known} if (known := environment.encoder_sha256) else {}),
         }
     fields = asdict(environment) if isinstance(environment, AtariProtocol) else {}
     return {name: fields[name] for name in _ATARI_PREPROCESSING if name in fields}

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from rlkit.algorithms import make_algorithm
 from rlkit.callbacks.callback import Callback
 from rlkit.checkpoint import CheckpointError, CheckpointStore
-from rlkit.environments import make_envs
+from rlkit.environments import make_envs, with_checksum
 from rlkit.learnt_augmentation import augment_from
 from rlkit.pretrained import start_torso, torso_weights
 from rlkit.reasons import reason_of
@@ -262,6 +263,10 @@ def train(
     CheckpointError or OSError where saving fails, NonFiniteGradientError where the learning
     diverges.
     """
+    try:
+        recipe = replace(recipe, environment=with_checksum(recipe.environment))
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name!r} cannot be trained: {error}") from error
     run = Run.create(recipe, os.fspath(runs))
     try:
         training = training_class(recipe)(recipe, run, [*callbacks, *_standard_callbacks()])

@@ -58,6 +58,8 @@ class Autoencoder(ConfiguredEstimator[AutoencoderConfig]):
         super().__init__(config, **changes)
         self.epochs: list[Epoch] = []
         """How the last `fit` went."""
+        self.sha256: str | None = None
+        """Checksum of the file that it was read from; None where it was not."""
         self.provenance: dict[str, Any] = {}
         """Plain JSON data on what it was fitted to, for its file."""
 
@@ -219,6 +221,7 @@ def load_autoencoder(
         raise AutoencoderFileError(f"{path}: describes no autoencoder: {error}") from error
     autoencoder._network = network.to(device).eval()
     autoencoder.provenance = header["provenance"]
+    autoencoder.sha256 = header["sha256"]
     return autoencoder
 
 

@@ -21,6 +21,7 @@ from rlkit.environments import (
     make_watchable,
     preprocessing,
     seen_alike,
+    with_checksum,
 )
 from rlkit.policies import load_policy
 from rlkit.recipe import EvaluationSchedule
@@ -28,7 +29,7 @@ from rlkit.recipes import find_recipe
 from rlkit.recording import record
 from rlkit.seeds import Seeds
 from rlkit.stepping import Stepper
-from rlkit.training import train
+from rlkit.training import RecipeError, train
 from rlkit_envs.atari import AtariProtocol
 
 
@@ -203,6 +204,25 @@ def test_the_encoder_that_ships_codes_boxing_in_few_bytes() -> None:
     assert np.allclose(mirrored, autoencoder.transform(frames)[:, ::-1], atol=1e-3)
 
 
+def test_a_policy_meets_no_other_encoder_of_the_same_name(tmp_path: Path) -> None:
+    file = tmp_path / "frames.safetensors"
+    seen = np.random.default_rng(0).integers(0, 255, (40, 1, 42, 42), np.uint8)
+    first, second = (Autoencoder(latents=6, epochs=1, seed=seed).fit(seen) for seed in (0, 1))
+    first.save(file)
+    plain = EncodedEnvironment(BOXING, str(file), frame_stack=4)
+    known = with_checksum(plain)
+    assert with_checksum(known) == known != plain
+    make_envs(known, 1).close()
+    second.save(file)
+    make_envs(plain, 1).close()
+    with pytest.raises(ValueError, match="is not the one that was learnt with: its checksum is"):
+        make_envs(known, 1)
+    recipe = replace(find_recipe("boxing-latent"), environment=known)
+    with pytest.raises(RecipeError, match="is not the one that was learnt with"):
+        train(recipe, runs=str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_agent_learns_on_codes(tmp_path: Path) -> None:
     recipe = find_recipe("boxing-latent")
     quick = replace(
@@ -215,5 +235,5 @@ def test_an_agent_learns_on_codes(tmp_path: Path) -> None:
     )
     run = train(quick, runs=str(tmp_path))
     loaded = load_policy(run.policies / "last.safetensors")
-    assert loaded.environment == recipe.environment
+    assert loaded.environment == with_checksum(recipe.environment) != recipe.environment
     assert loaded.policy.observation_space.shape == (4, 1, 32)
