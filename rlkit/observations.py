@@ -24,6 +24,11 @@ class ObservationsFileError(ValueError):
     path."""
 
 
+OTHER_EPISODES = 1_000_000
+"""Added to the seed of play for episodes that nobody learns from: neighbours in an episode are
+alike, so observations of the same ones tell little of how well others are known."""
+
+
 @dataclass(frozen=True)
 class PlayConfig:
     """Who plays, and how much of it is kept."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,11 +107,25 @@ def run(arguments: Sequence[str]) -> int:
 def _observations(
     options: TrainOptions, console: Console
 ) -> tuple[np.ndarray, dict[str, Any], str]:
-    """What to learn from, where it comes from, and what its folder is called."""
-    from rlkit.observations import read_rows
+    """Observations, where they come from, and what their folder is called.
+
+    The first of them, as many as are held out, are not learnt from; of recorded play, they are of
+    episodes of their own.
+    """
+    import numpy as np
+
+    from rlkit.observations import OTHER_EPISODES, read_rows
 
     if options.source.endswith(".npz"):
         file = Path(options.source)
         return read_rows(file, "observations"), {"file": file.name}, file.stem
-    play = recorded_frames(options.source, options.play, console)
-    return play.observations, play.source, play.world
+    held_out = round(options.autoencoder.held_out * options.play.count)
+    play = options.play
+    if not held_out:
+        raise Mistake(f"{play.count} observations are too few to hold some out")
+    with blaming_user(ValueError):
+        learnt = replace(play, count=play.count - held_out)
+        others = replace(play, count=held_out, seed=play.seed + OTHER_EPISODES)
+    recorded = [recorded_frames(options.source, each, console) for each in (others, learnt)]
+    observations = np.concatenate([each.observations for each in recorded])
+    return observations, {**recorded[1].source, "play": asdict(play)}, recorded[1].world

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rlkit import observations
 from rlkit.autoencoder.autoencoder import load_autoencoder
 from rlkit.cli.main import main
 
@@ -37,6 +38,25 @@ def test_training_leaves_everything_about_it(trained: Path) -> None:
     assert {"loss/learning", "loss/held_out"} <= set(events.Tags()["scalars"])
     assert events.Tags()["histograms"] == ["code/0", "code/1"]
     assert (trained / "projector_config.pbtxt").is_file()
+
+
+def test_what_is_held_out_comes_of_other_episodes(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = []
+    gather = observations.gather
+
+    def watched(environment, play):
+        played.append((play.count, play.seed))
+        return gather(environment, play)
+
+    monkeypatch.setattr(observations, "gather", watched)
+    command = ["autoencoder", "train", "cartpole", "--play.count", "100", "--play.seed", "3"]
+    assert main([*command, "--runs", str(tmp_path), *QUICK]) == 0
+    assert played == [(10, 1_000_003), (90, 3)]
+    told = json.loads(capsys.readouterr().out)
+    assert told["quality"]["observations"] == 10
+    assert (told["provenance"]["play"]["count"], told["provenance"]["play"]["seed"]) == (100, 3)
 
 
 def test_a_file_of_observations_will_do(trained: Path, tmp_path: Path, capsys) -> None:
