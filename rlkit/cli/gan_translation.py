@@ -140,7 +140,9 @@ def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> i
         }
         print(json.dumps(told))
         return 0
-    print(f"{options.file} learnt from {len(parts.learnt):,} other pairs of {options.source}")
+    count = len(parts.learnt)
+    learnt = f"learnt from {count:,} other pairs of" if count else "did not learn from"
+    print(f"{options.file} {learnt} {options.source}")
     print(
         f"{len(parts.compared):,} pairs are compared, by features that are learnt from"
         f" {len(parts.judge):,} others"

@@ -129,7 +129,7 @@ def test_a_good_translation_passes_and_a_verdict_is_stored_on_demand(
     told = told_by(capsys)
     assert told["verdict"]["passed"], told["verdict"]["reasons"]
     assert told["verdict"]["quality"]["error"] == 0.0
-    assert told["rows"] == {"learnt": None, "judge": 420, "compared": 420}
+    assert told["rows"] == {"learnt": 0, "judge": 420, "compared": 420}
     with pytest.raises(GANFileError, match="nobody judged it"):
         augmentation(file, "cpu")
     assert main([*evaluate, "--store"]) == 0
