@@ -192,16 +192,15 @@ def test_training_that_diverges_later_keeps_the_last_good_generator(
     assert np.isfinite(gan.sample(10)).all()
 
 
-def test_training_that_collapses_stops_and_says_so() -> None:
-    """A discriminator that learns nothing has one place that it likes best."""
-    data = np.random.default_rng(0).integers(0, 255, (64, 1, 8, 8)).astype(np.uint8)
-    gan = GAN(
+def doomed(epochs: int, patience: int) -> GAN:
+    """Its discriminator learns nothing, and has one place that it likes best."""
+    return GAN(
         network="dense",
         latents=4,
         hidden_sizes=(32, 32),
         batch_size=64,
-        epochs=400,
-        patience=20,
+        epochs=epochs,
+        patience=patience,
         loss="original",
         r1=0.0,
         r2=0.0,
@@ -209,6 +208,11 @@ def test_training_that_collapses_stops_and_says_so() -> None:
         discriminator_learning_rate=1e-12,
         average_decay=0.5,
     )
+
+
+def test_training_that_collapses_stops_and_says_so() -> None:
+    data = np.random.default_rng(0).integers(0, 255, (64, 1, 8, 8)).astype(np.uint8)
+    gan = doomed(epochs=400, patience=20)
     with pytest.warns(DivergenceWarning, match=r"all but alike.*kept the generator of epoch"):
         gan.fit(data)
     assert len(gan.history_) < 400
@@ -313,20 +317,7 @@ def test_a_collapse_too_late_for_patience_is_told_at_the_end() -> None:
 
 def test_training_that_ends_collapsed_keeps_what_was_good() -> None:
     data = np.random.default_rng(0).integers(0, 255, (64, 1, 8, 8)).astype(np.uint8)
-    gan = GAN(
-        network="dense",
-        latents=4,
-        hidden_sizes=(32, 32),
-        batch_size=64,
-        epochs=100,
-        patience=10_000,
-        loss="original",
-        r1=0.0,
-        r2=0.0,
-        generator_learning_rate=0.2,
-        discriminator_learning_rate=1e-12,
-        average_decay=0.5,
-    )
+    gan = doomed(epochs=100, patience=10_000)
     with pytest.warns(DivergenceWarning, match=r"by its last epoch, 100.*kept the generator of"):
         gan.fit(data)
     assert len(gan.history_) == 100
