@@ -148,7 +148,9 @@ def array_names(path: str | os.PathLike[str]) -> list[str]:
         return []
 
 
-def read_rows(path: str | os.PathLike[str], name: str, *, or_only: bool = False) -> NDArray[Any]:
+def read_real_rows(
+    path: str | os.PathLike[str], name: str, *, or_only: bool = False
+) -> NDArray[Any]:
     """As `read_array`, without the rows that an array `synthetic` (count,) marks as generated.
 
     Nothing is to learn from those, or be judged by them, as if they were real.

@@ -101,10 +101,10 @@ def settled_physics(
 
     Plain JSON data: the penetration of the worst contact in mm, `deepest_mm` of all attempts and
     `median_mm` and `p99_mm` over them, and `deepest_before_mm`, before parts that had sunk in were
-    thrown in again; `parts_in`, put into `bins`, of which came `parts_out` or
-    are among `parts_left`; `parts_lost`, of which nobody knows; `escaped`, how often a part had
-    left the bin without the magnet, and `put_back`, how often one was thrown in again for that or
-    for having sunk into another; `outcomes` as counts.
+    thrown in again; `parts_in`, put into `bins`, of which came `parts_out` or are among
+    `parts_left`; `parts_lost`, of which nobody knows; `escaped`, how often a part had left the bin
+    without the magnet, and `put_back`, how often one was thrown in again for that or for having
+    sunk into another; `outcomes` as counts.
     """
     random = np.random.default_rng(seed)
     depths_mm: list[float] = []

@@ -49,10 +49,11 @@ def run_benchmark(
     report = on_progress or (lambda line: None)
     corruptions = tuple(corruptions) or HELD_OUT
     loaded = {name: load_policy(find_policy(name)) for name in policies}
-    _check_one_world({name: policy.environment for name, policy in loaded.items()})
-    for policy in loaded.values():
+    worlds = {name: for_evaluation(policy.environment) for name, policy in loaded.items()}
+    _check_one_world(worlds)
+    for world in worlds.values():
         for corruption in corruptions:  # raises what would else be found out after minutes
-            make_corrupted_envs(for_evaluation(policy.environment), corruption, 1).close()
+            make_corrupted_envs(world, corruption, 1).close()
     rows: list[dict[str, Any]] = []
     protocol: dict[str, Any] = {}
     for name, policy in loaded.items():

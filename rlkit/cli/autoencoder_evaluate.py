@@ -36,12 +36,12 @@ def run(arguments: Sequence[str]) -> int:
     from rlkit.autoencoder.quality import measure
     from rlkit.configuration import from_json
     from rlkit.environments import Environment
-    from rlkit.observations import gather, read_rows
+    from rlkit.observations import gather, read_real_rows
 
     autoencoder = find_autoencoder(options.autoencoder)
     learnt = autoencoder.provenance
     if options.observations is not None:
-        observations = read_rows(options.observations, "observations")
+        observations = read_real_rows(options.observations, "observations")
     elif "environment" in learnt:
         before, named = learnt.get("play", {}), options.play.policies
         play = replace(

@@ -61,9 +61,7 @@ def run(arguments: Sequence[str]) -> int:
 
     console = Console(stderr=True)
     observations, provenance, name = _observations(options, console)
-    held_out = round(options.autoencoder.held_out * len(observations))
-    if not 0 < held_out < len(observations):
-        raise Mistake(f"{len(observations)} observations are too few to hold some out")
+    held_out = _held_out(options, len(observations))
     learnt, others = observations[held_out:], observations[:held_out]
     autoencoder = Autoencoder(options.autoencoder)
     folder = new_folder(options.runs / name, "autoencoder", options.autoencoder.seed)
@@ -104,6 +102,14 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _held_out(options: TrainOptions, count: int) -> int:
+    """How many of so many observations are not learnt from."""
+    held_out = round(options.autoencoder.held_out * count)
+    if not 0 < held_out < count:
+        raise Mistake(f"{count} observations are too few to hold some out")
+    return held_out
+
+
 def _observations(
     options: TrainOptions, console: Console
 ) -> tuple[np.ndarray, dict[str, Any], str]:
@@ -114,15 +120,13 @@ def _observations(
     """
     import numpy as np
 
-    from rlkit.observations import OTHER_EPISODES, read_rows
+    from rlkit.observations import OTHER_EPISODES, read_real_rows
 
     if options.source.endswith(".npz"):
         file = Path(options.source)
-        return read_rows(file, "observations"), {"file": file.name}, file.stem
-    held_out = round(options.autoencoder.held_out * options.play.count)
+        return read_real_rows(file, "observations"), {"file": file.name}, file.stem
     play = options.play
-    if not held_out:
-        raise Mistake(f"{play.count} observations are too few to hold some out")
+    held_out = _held_out(options, play.count)
     with blaming_user(ValueError):
         learnt = replace(play, count=play.count - held_out)
         others = replace(play, count=held_out, seed=play.seed + OTHER_EPISODES)

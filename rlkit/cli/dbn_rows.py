@@ -35,9 +35,9 @@ def read_rows(source: str) -> np.ndarray:
         return read_digits()[0]
     if not source.endswith(".npz"):
         raise Mistake(f"{source}: name a file of rows (.npz), or {DIGITS} for handwritten digits")
-    from rlkit.observations import ObservationsFileError, read_rows
+    from rlkit.observations import ObservationsFileError, read_real_rows
 
-    observations = read_rows(Path(source), "observations", or_only=True)
+    observations = read_real_rows(Path(source), "observations", or_only=True)
     if observations.ndim < 2 or not observations.size:
         raise ObservationsFileError(f"{source}: holds no rows, but {observations.shape}")
     return observations

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rlkit.cli.gan_rows import Material
-    from rlkit.gan.gan import GAN
+    from rlkit.gan.gan import GAN, ImageToImage
     from rlkit.gan.judging import Parts
     from rlkit.gan.quality_gate import Verdict
 
@@ -58,16 +58,10 @@ def judged(
     import numpy as np
 
     from rlkit.gan.fingerprints import fingerprints
-    from rlkit.gan.judging import Judge, digest, parted, unseen_parts
+    from rlkit.gan.judging import Judge, digest
 
-    known = gan.provenance
-    same = digest(material.data, material.labels) == known.get("digest")
-    if same:
-        split = as_trained(known.get("split"), SplitConfig, SplitConfig())
-        parts = parted(len(material.data), material.labels, split)
-    else:
-        given = np.isin(fingerprints(material.data), gan.learnt_rows_)
-        parts = unseen_parts(given, material.labels)
+    same = digest(material.data, material.labels) == gan.provenance.get("digest")
+    parts = parts_for(gan, material.data, labels=material.labels, same=same)
     source, places = material, parts.learnt
     if not same and learnt is not None:
         source = learnt()
@@ -87,6 +81,25 @@ def judged(
         )
         verdict = judge.verdict(gan, truncation=truncation, seed=seed)
     return Judgement(verdict, parts, same, judge.extractor, seen)
+
+
+def parts_for(
+    estimator: GAN | ImageToImage,
+    *columns: np.ndarray,
+    labels: np.ndarray | None = None,
+    same: bool,
+) -> Parts:
+    """Who sees which rows: of the data of its training (`same`) as then, of others those that it
+    did not learn from. columns: arrays (count, ...), whose rows are what it was fitted to."""
+    import numpy as np
+
+    from rlkit.gan.fingerprints import fingerprints
+    from rlkit.gan.judging import parted, unseen_parts
+
+    if same:
+        split = as_trained(estimator.provenance.get("split"), SplitConfig, SplitConfig())
+        return parted(len(columns[0]), labels, split)
+    return unseen_parts(np.isin(fingerprints(*columns), estimator.learnt_rows_), labels)
 
 
 def as_trained(data: object, kind: type[T], default: T) -> T:

@@ -102,14 +102,14 @@ def _read(
     source: str, console: Console
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
     """Real examples of a file, labels, if there are any, and what it says beside."""
-    from rlkit.observations import ObservationsFileError, read_array, read_rows
+    from rlkit.observations import ObservationsFileError, read_array, read_real_rows
 
     path = Path(source)
     names = array_names(path)
     wanted = "images" if "images" in names else "observations"
-    data = read_rows(path, wanted, or_only=True)
+    data = read_real_rows(path, wanted, or_only=True)
     beside = {
-        name: (read_rows if name in _OF_ROWS else read_array)(path, name)
+        name: (read_real_rows if name in _OF_ROWS else read_array)(path, name)
         for name in _BESIDE
         if name in names
     }

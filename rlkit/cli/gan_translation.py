@@ -92,12 +92,8 @@ def train_translation(options: TrainOptions) -> int:
 
 def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> int:
     """Judge a translation by pairs that it did not learn from."""
-    import numpy as np
-
-    from rlkit.cli.gan_judgement import as_trained
-    from rlkit.gan.fingerprints import fingerprints
+    from rlkit.cli.gan_judgement import parts_for
     from rlkit.gan.gan_file import save
-    from rlkit.gan.judging import SplitConfig, parted, unseen_parts
     from rlkit.gan.pairs import read_pairs
     from rlkit.gan.translation_judging import TranslationJudge, pairs_digest
 
@@ -109,12 +105,7 @@ def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> i
     inputs, targets = read_pairs(options.source)
     known = estimator.provenance
     same = pairs_digest(inputs, targets) == known.get("digest")
-    if same:
-        split = as_trained(known.get("split"), SplitConfig, SplitConfig())
-        parts = parted(len(inputs), None, split)
-    else:
-        learnt = np.isin(fingerprints(inputs, targets), estimator.learnt_rows_)
-        parts = unseen_parts(learnt, None)
+    parts = parts_for(estimator, inputs, targets, same=same)
     with blaming_user(ValueError, ImportError):
         judge = TranslationJudge(inputs, targets, parts, features=options.judge)
         verdict = judge.verdict(estimator, seed=options.seed)

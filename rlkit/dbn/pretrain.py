@@ -28,7 +28,7 @@ from rlkit.dbn.rbm_config import RBMConfig
 from rlkit.dbn.rows import checked_rows, flat_rows
 from rlkit.dbn.torso import EXACT_ACTIVATIONS
 from rlkit.environments import Environment, make_envs
-from rlkit.observations import PlayConfig, gather, read_array
+from rlkit.observations import PlayConfig, gather, read_real_rows
 from rlkit.recipe import Recipe
 from rlkit.run_folder import provenance
 from rlkit_agents.networks import NetworkConfig
@@ -298,7 +298,7 @@ def _reference(environment: Environment, config: PretrainConfig) -> NDArray[Any]
     if not names:
         return None
     if len(names) == 1 and names[0].endswith(".npz"):
-        return read_array(names[0], "observations")
+        return read_real_rows(names[0], "observations")
     seed = config.play.seed + len(config.play.policies) + 1
     play = replace(config.play, policies=names, random=False, seed=seed)
     return gather(environment, play)

@@ -8,8 +8,6 @@ Halves of the third are compared with each other for the floor.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,13 +104,6 @@ def digest(data: NDArray[Any], labels: NDArray[np.int64] | None) -> str:
     if labels is not None:
         told.update(np.ascontiguousarray(labels).data)
     return told.hexdigest()
-
-
-def settings_digest(settings: Mapping[str, Any], *data: str) -> str:
-    """A short checksum of settings, as plain JSON data, and the digests of the data that they are
-    for, by which rows of an earlier, broken-off benchmark are known to be of the same one."""
-    told = json.dumps([settings, data], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 class Judge:

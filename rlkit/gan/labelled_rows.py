@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.observations import ObservationsFileError, array_names, read_array, read_rows
+from rlkit.observations import ObservationsFileError, array_names, read_array, read_real_rows
 from rlkit.whole_files import whole_file
 
 
@@ -105,8 +105,8 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
     Raises ObservationsFileError where the file cannot be read, or holds something else.
     """
     held = array_names(path)
-    data = read_rows(path, "images" if "images" in held else "observations")
-    labels = read_rows(path, "labels")
+    data = read_real_rows(path, "images" if "images" in held else "observations")
+    labels = read_real_rows(path, "labels")
     try:
         if data.ndim == 3:
             data = data[:, np.newaxis]
@@ -115,7 +115,7 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
             if "names" in held
             else tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
         )
-        groups = read_rows(path, "groups") if "groups" in held else np.arange(len(data))
+        groups = read_real_rows(path, "groups") if "groups" in held else np.arange(len(data))
         about = json.loads(str(read_array(path, "about"))) if "about" in held else {}
         return LabelledRows(data, labels, names, groups, about)
     except ObservationsFileError:

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.divergence import DivergenceError, DivergenceWarning
+from rlkit.gan.benchmark_rows import rows_that_count, settings_digest
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.gan import GAN
-from rlkit.gan.judging import JUDGE, Judge, SplitConfig, digest, parted, settings_digest
+from rlkit.gan.judging import JUDGE, Judge, SplitConfig, digest, parted
 from rlkit.gan.monitoring import EpochRecord
 from rlkit.run_folder import machine
 from rlkit.statistics import mean_interval
@@ -92,13 +93,7 @@ def compare(
     settings = settings_digest(
         asdict(replace(config, truncations=(1.0,), seeds=(0,))), digest(data, labels)
     )
-    told = [
-        row
-        for row in done
-        if row["settings"] == settings
-        and row["seed"] in config.seeds
-        and row["truncation"] in config.truncations
-    ]
+    told = rows_that_count(done, settings, seed=config.seeds, truncation=config.truncations)
     measured = {(row["contestant"], row["seed"], row["truncation"]) for row in told}
     for seed in config.seeds:
         wanted = {

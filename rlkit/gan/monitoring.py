@@ -126,7 +126,6 @@ class Monitor:
         self._groups = condition if labels else None
         self._real = deviations(real, self._groups)
         self._last_apart = 0  # step of the generator
-        self._apart = False
         self.good_epoch = 0
         """The last whose generator was worth keeping; 0 for none."""
         self._good: nn.Module | None = None
@@ -143,7 +142,7 @@ class Monitor:
             samples = generator(self._noise, self._condition)
         shares = (deviations(samples, self._groups) / self._real).tolist()
         spread = shares.pop()
-        self._apart = apart = spread >= COLLAPSED
+        apart = spread >= COLLAPSED
         finite = math.isfinite(spread)
         alarms = self._alarms(tally, shares, apart)
         record = EpochRecord(
@@ -176,12 +175,12 @@ class Monitor:
             )
         return record, None
 
-    def collapsed_at_last(self, epoch: int) -> str | None:
+    def collapsed_at_last(self, record: EpochRecord) -> str | None:
         """What is wrong where training ends with samples that are all but alike, though once they
-        were not: too late for the patience that stops a training."""
-        if self._good is None or self._apart:
+        were not: too late for the patience that stops a training. record: of the last epoch."""
+        if self._good is None or record.spread >= COLLAPSED:
             return None
-        return f"training collapsed by its last epoch, {epoch}: samples are all but alike"
+        return f"training collapsed by its last epoch, {record.epoch}: samples are all but alike"
 
     def good_or_raise(self, trouble: str) -> nn.Module:
         """The last good generator. Raises DivergenceError where there is none."""

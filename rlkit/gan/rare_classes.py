@@ -25,7 +25,8 @@ from rlkit.gan.balanced_classifier import (
     macro_f1,
     recalls,
 )
-from rlkit.gan.judging import digest, settings_digest
+from rlkit.gan.benchmark_rows import rows_that_count, settings_digest
+from rlkit.gan.judging import digest
 from rlkit.gan.labelled_rows import LabelledRows
 from rlkit.gan.rare_generation import RareGenerationConfig, RareGenerator, learn_rare
 from rlkit.gan.row_jitter import RowJitter
@@ -122,13 +123,7 @@ def compare(
     divisions = {seed: divided(rows, config.test_share, seed) for seed in config.seeds}
     for seed, (training, test) in divisions.items():
         _check_counts(config, rows, rare, seed, training, test)
-    told = [
-        row
-        for row in done
-        if row["settings"] == settings
-        and row["seed"] in config.seeds
-        and row["examples"] in config.examples
-    ]
+    told = rows_that_count(done, settings, seed=config.seeds, examples=config.examples)
     measured = {(row["method"], row["examples"], row["seed"]) for row in told}
     for seed, (training, test) in divisions.items():
         for examples in config.examples:

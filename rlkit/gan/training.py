@@ -62,7 +62,7 @@ def train(
         history.append(record)
         on_epoch(record, average.policy)
         if trouble is None and epoch == config.epochs:
-            trouble = monitor.collapsed_at_last(epoch)
+            trouble = monitor.collapsed_at_last(record)
         if trouble is not None:
             kept = monitor.good_or_raise(trouble)
             warnings.warn(

@@ -35,12 +35,22 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
 
 
-def small_recipe() -> Recipe:
+def recipe_in(bins: dict[str, Any], num_envs: int, **changes: Any) -> Recipe:
+    """The recipe in other bins, with changes of its agent."""
     recipe = find_recipe("bin-picking")
-    algorithm = recipe.algorithm
-    assert isinstance(algorithm, PickConfig)
-    small = replace(
-        algorithm,
+    assert isinstance(recipe.algorithm, PickConfig)
+    return replace(
+        recipe,
+        environment=GymnasiumEnvironment("rlkit/BinPicking-v0", bins),
+        algorithm=replace(recipe.algorithm, **changes),
+        num_envs=num_envs,
+    )
+
+
+def small_recipe() -> Recipe:
+    return recipe_in(
+        {"tier": "all", "parts": 3, "pixels": 16},
+        2,
         network=PickNetworkConfig(channels=(4, 4, 4), members=1),
         window=8,
         batch_size=4,
@@ -48,8 +58,6 @@ def small_recipe() -> Recipe:
         learning_starts=4,
         replay_capacity=100,
     )
-    world = GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "all", "parts": 3, "pixels": 16})
-    return replace(recipe, environment=world, algorithm=small, num_envs=2)
 
 
 def test_speeds_physics_and_ratios_are_reported():
@@ -218,11 +226,9 @@ def test_what_cannot_be_run_is_refused_in_a_line(
 
 def test_it_learns_where_to_pick_in_a_tiny_bin():
     """From random attempts on parts, of which half fail, within some hundred."""
-    recipe = find_recipe("bin-picking")
-    algorithm = recipe.algorithm
-    assert isinstance(algorithm, PickConfig)
-    algorithm = replace(
-        algorithm,
+    recipe = recipe_in(
+        {"tier": "single", "parts": 4, "pixels": 32, "bin_side_m": 0.12},
+        4,
         network=PickNetworkConfig(channels=(8, 16, 16), members=2),
         window=24,
         learning_starts=60,
@@ -231,9 +237,6 @@ def test_it_learns_where_to_pick_in_a_tiny_bin():
         batch_size=32,
         samples_per_step=16.0,
     )
-    tiny = {"tier": "single", "parts": 4, "pixels": 32, "bin_side_m": 0.12}
-    world = GymnasiumEnvironment("rlkit/BinPicking-v0", tiny)
-    recipe = replace(recipe, environment=world, algorithm=algorithm, num_envs=4)
     found = attempts_to_goal(recipe, 6.0, lambda line: None, goal=0.75, window=80)
     assert found["curve"][0][2] < 0.6
     assert found["reached"] is not None

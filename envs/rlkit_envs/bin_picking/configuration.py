@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -52,8 +53,8 @@ class BinPickingConfig:
     """How the tool moves."""
 
     def __post_init__(self) -> None:
-        for name in TIERS if self.tier == EVERY_TIER else (self.tier,):
-            self.camera(find_tier(name))
+        for tier in self._tiers().values():
+            self.camera(tier)
         if self.shapes not in ("training", "held_out"):
             raise ValueError(f"shapes must be 'training' or 'held_out', not {self.shapes!r}")
         if self.parts is not None and self.parts < 1:
@@ -77,10 +78,13 @@ class BinPickingConfig:
         if self.failures_in_a_row < 1:
             raise ValueError(f"failures_in_a_row must be at least 1, got {self.failures_in_a_row}")
 
+    def _tiers(self) -> Mapping[str, Tier]:
+        """Those that an episode may be of, by name."""
+        return TIERS if self.tier == EVERY_TIER else {self.tier: find_tier(self.tier)}
+
     def _check_parts_fit(self) -> None:
         """Raise ValueError where a part may be drawn that does not fit into the bin."""
-        for name in TIERS if self.tier == EVERY_TIER else (self.tier,):
-            tier = find_tier(name)
+        for name, tier in self._tiers().items():
             kinds = tier.kinds if self.shapes == "training" else tier.held_out()
             kind = max(kinds, key=LARGEST_REACH_M.__getitem__)
             widest_m = 2.0 * tier.scale[1] * LARGEST_REACH_M[kind]

@@ -17,7 +17,7 @@ from rlkit.gan import metrics
 from rlkit.gan.gan import GAN
 from rlkit.gan.gan_file import load_gan, save
 from rlkit.gan.judging import SplitConfig, parted
-from rlkit.observations import ObservationsFileError, read_rows
+from rlkit.observations import ObservationsFileError, read_real_rows
 
 QUICK = ["--gan.epochs", "2", "--gan.batch-size", "20", "--gan.latents", "4", "--gan.channels", "4"]
 JUDGE = ["--judge.epochs", "2", "--judge.features", "4"]
@@ -209,7 +209,7 @@ def test_what_was_sampled_is_no_data_to_learn_from(trained: Path, tmp_path: Path
         assert main([*train, str(output), "--runs", str(tmp_path / "runs")]) == 2
         assert "made.npz" in capsys.readouterr().err
     with pytest.raises(ObservationsFileError, match="all of its 120 rows were generated"):
-        read_rows(output, "images")
+        read_real_rows(output, "images")
     assert not (tmp_path / "runs").exists()
 
 

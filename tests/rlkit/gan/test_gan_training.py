@@ -307,10 +307,10 @@ def test_a_collapse_too_late_for_patience_is_told_at_the_end() -> None:
     never = Monitor(GANConfig(patience=1_000), apart, None, torch.zeros(40, 1))
     told = []
     for epoch, scale in enumerate((1.0, 0.01, 1.0, 0.01), start=1):
-        monitor.judge(epoch, 1.0, epoch, tally(0.5, 0.5), Given(apart * scale))
-        told.append(monitor.collapsed_at_last(epoch))
-        never.judge(epoch, 1.0, epoch, tally(0.5, 0.5), Given(apart * 0.01))
-        assert never.collapsed_at_last(epoch) is None  # perhaps it has not begun yet
+        record, _ = monitor.judge(epoch, 1.0, epoch, tally(0.5, 0.5), Given(apart * scale))
+        told.append(monitor.collapsed_at_last(record))
+        record, _ = never.judge(epoch, 1.0, epoch, tally(0.5, 0.5), Given(apart * 0.01))
+        assert never.collapsed_at_last(record) is None  # perhaps it has not begun yet
     assert [words is None for words in told] == [True, False, True, False]
     assert "by its last epoch, 4" in (told[-1] or "")
 
