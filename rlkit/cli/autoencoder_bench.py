@@ -21,12 +21,12 @@ class BenchOptions:
     on series that come with other packages. It takes some ten minutes a seed on one core."""
 
     seeds: int = 5
-    """How many, counted from 0."""
+    """How many, counted from 1: on seed 0 the detectors' settings were chosen."""
     detectors: tuple[str, ...] = ()
     """Names of some detectors; all by default."""
     output: Path | None = None
     """File of JSON lines, one for each detector and seed, written as they come. One that is there
-    already is gone on with."""
+    already is gone on with; its rows of other settings do not count."""
     json: FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
 
@@ -45,7 +45,9 @@ def run(arguments: Sequence[str]) -> int:
     )
 
     with blaming_user(ValueError):
-        config = BenchConfig(tuple(range(options.seeds)), options.detectors or tuple(DETECTORS))
+        config = BenchConfig(
+            tuple(range(1, options.seeds + 1)), options.detectors or tuple(DETECTORS)
+        )
     console = Console(stderr=True)
     with blaming_user(ImportError):
         result = run_benchmark(

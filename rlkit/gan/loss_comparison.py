@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit.benchmark_rows import rows_that_count, settings_digest
 from rlkit.divergence import DivergenceError, DivergenceWarning
-from rlkit.gan.benchmark_rows import rows_that_count, settings_digest
 from rlkit.gan.configuration import GANConfig
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.gan import GAN

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.benchmark_rows import rows_that_count, settings_digest
 from rlkit.gan.balanced_classifier import (
     BalancedClassifier,
     BalancedClassifierConfig,
@@ -25,7 +26,6 @@ from rlkit.gan.balanced_classifier import (
     macro_f1,
     recalls,
 )
-from rlkit.gan.benchmark_rows import rows_that_count, settings_digest
 from rlkit.gan.judging import digest
 from rlkit.gan.labelled_rows import LabelledRows
 from rlkit.gan.rare_generation import RareGenerationConfig, RareGenerator, learn_rare

@@ -95,6 +95,16 @@ def alarms_of(
     return tuple(Alarm(int(start), int(stop)) for start, stop in zip(first, last, strict=True))
 
 
+def alarmed(
+    scores: NDArray[np.float64], threshold: float, *, merge_gap: int = 0
+) -> NDArray[np.bool_]:
+    """(time,), True where one of `alarms_of` is on, the gaps within it included."""
+    on = np.zeros(len(scores), bool)
+    for alarm in alarms_of(scores, threshold, merge_gap=merge_gap):
+        on[alarm.start : alarm.stop] = True
+    return on
+
+
 def threshold_for(
     normal_scores: Sequence[NDArray[np.float64]],
     *,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rlkit.autoencoder.anomalies.affiliation import affiliation
 from rlkit.autoencoder.anomalies.alarm_map import AlarmMapConfig
 from rlkit.autoencoder.anomalies.alarm_rule import AlarmRule
-from rlkit.autoencoder.anomalies.alarms import AlarmReport, judge_alarms
+from rlkit.autoencoder.anomalies.alarms import AlarmReport, alarmed, judge_alarms
 from rlkit.autoencoder.anomalies.detector import Detector
 from rlkit.autoencoder.anomalies.explanation import (
     ExplainedAlarm,
@@ -175,10 +175,7 @@ def judge(explanation: Explanation, rule: AlarmRule) -> Quality | None:
     for each in explanation.series:
         labels, scores = each.series.labels, each.scores
         if labels.any() and not labels.all():
-            on = np.zeros(len(labels), bool)
-            for one in each.alarms:
-                on[one.alarm.start : one.alarm.stop] = True
-            near = affiliation(labels, on)
+            near = affiliation(labels, alarmed(scores, rule.threshold, merge_gap=rule.merge_gap))
             rankings.append(
                 (
                     vus_pr(labels, scores),

@@ -1,4 +1,5 @@
-"""Affiliation against its definition on a fine grid, and against numbers worked out by hand."""
+"""Affiliation against its definition on a fine grid, numbers worked out by hand, and those of its
+authors' own package."""
 
 from __future__ import annotations
 
@@ -65,6 +66,42 @@ def test_it_agrees_with_the_definition_on_a_grid(data: st.DataObject) -> None:
     precision, recall = slow_affiliation(labels, predictions, cells=60)
     assert got.recall == pytest.approx(recall, abs=0.03)
     assert got.precision == pytest.approx(precision, abs=0.03, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "events", "level", "precision", "recall"),
+    [
+        (120, [(40, 55)], 0.98, 0.5523148148148148, 0.9738888888888889),
+        (
+            600,
+            [(50, 60), (64, 80), (300, 340), (590, 600)],
+            0.99,
+            0.5125700282393831,
+            0.907692613270431,
+        ),
+        (
+            2000,
+            [(0, 7), (900, 1300), (1310, 1312)],
+            0.995,
+            0.5254176839094179,
+            0.9679342125253475,
+        ),
+    ],
+)
+def test_it_is_what_the_reference_gives(
+    steps: int,
+    events: list[tuple[int, int]],
+    level: float,
+    precision: float,
+    recall: float,
+) -> None:
+    """`pr_from_events` of affiliation-metrics-py at commit 8d844985."""
+    labels = np.zeros(steps, bool)
+    for start, stop in events:
+        labels[start:stop] = True
+    got = affiliation(labels, np.round(np.sin(0.37 * np.arange(steps) ** 2), 2) > level)
+    assert got.precision == pytest.approx(precision, abs=1e-12)
+    assert got.recall == pytest.approx(recall, abs=1e-12)
 
 
 def test_a_prediction_beside_the_event_worked_out_by_hand() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rlkit.autoencoder.anomalies.alarms import (
     SECONDS_PER_WEEK,
     Alarm,
+    alarmed,
     alarms_of,
     delays_by_severity,
     detections,
@@ -40,6 +41,13 @@ def test_runs_with_few_steps_between_are_one_alarm() -> None:
     assert alarms_of(scores, 0, merge_gap=1) == (Alarm(0, 1), Alarm(3, 4), Alarm(7, 8))
     assert alarms_of(scores, 0, merge_gap=2) == (Alarm(0, 4), Alarm(7, 8))
     assert alarms_of(scores, 0, merge_gap=3) == (Alarm(0, 8),)
+
+
+def test_steps_between_merged_runs_count_as_alarmed() -> None:
+    scores = np.array([0, 2, 0, 2, 0, 0, 0, 2.0])
+    told = alarmed(scores, 1.0, merge_gap=1)
+    assert told.tolist() == [False, True, True, True, False, False, False, True]
+    assert not alarmed(scores, 2.0).any()
 
 
 def test_a_threshold_worked_out_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from rlkit.autoencoder.anomalies.bench import (
     run_benchmark,
     summarise,
 )
+from rlkit.autoencoder.anomalies.real_series import RealSeries
+from rlkit.autoencoder.anomalies.series import Event, Series
+from rlkit.autoencoder.anomalies.telemetry import record_telemetry
 from rlkit.autoencoder.anomalies.telemetry_config import TelemetryConfig
 from rlkit.cli.main import main
 
@@ -62,8 +66,55 @@ def test_what_is_done_is_not_done_again(result: dict[str, Any], monkeypatch) -> 
 
     monkeypatch.setattr(bench, "record_telemetry", never)
     config = BenchConfig((0,), ("PCA", "CUSUM"), telemetry=SMALL, real=())
-    again = run_benchmark(config, done=result["rows"])
+    of_other_settings = {**result["rows"][0], "settings": "another"}
+    without = {name: value for name, value in result["rows"][0].items() if name != "settings"}
+    of_another_seed = {**result["rows"][0], "seed": 7}
+    done = [of_other_settings, without, of_another_seed, *result["rows"]]
+    again = run_benchmark(config, done=done)
     assert again["rows"] == result["rows"]
+
+
+def test_other_settings_are_measured_anew(result: dict[str, Any]) -> None:
+    shorter = replace(SMALL, test_days=2.5)
+    config = BenchConfig((0,), ("PCA",), telemetry=shorter, real=())
+    (row,) = run_benchmark(config, done=result["rows"])["rows"]
+    assert row["settings"] != result["rows"][0]["settings"]
+    assert row["telemetry"]["vus_pr"] != result["rows"][0]["telemetry"]["vus_pr"]
+
+
+def test_alarms_are_what_an_operator_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that never alarms has an affiliation of 0, and is not left out of the mean."""
+    monkeypatch.setattr(bench, "threshold_for", lambda *_, **__: math.inf)
+    telemetry = record_telemetry(SMALL)
+    assert bench.judge_on_telemetry("PCA", telemetry, 0)["affiliation_f1"] == 0
+
+
+def test_short_series_do_not_count_among_the_long() -> None:
+    random = np.random.default_rng(0)
+
+    def made(steps: int) -> RealSeries:
+        test = Series(random.normal(size=(steps, 1)), ("x",), events=(Event(300, 340),))
+        return RealSeries(Series(random.normal(size=(400, 1)), ("x",)), test)
+
+    found = bench.judge_on_real_series("PCA", {"long": made(1_000), "short": made(999)}, 0)
+    assert found["vus_pr_of_long"] == found["series"]["long"]
+    assert found["vus_pr"] == pytest.approx(np.mean(list(found["series"].values())))
+
+
+def test_series_that_are_not_there_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> RealSeries:
+        raise {"a": ImportError, "b": FileNotFoundError}[name](f"no {name}")
+
+    monkeypatch.setattr(bench, "load_real_series", load)
+    lines: list[str] = []
+    config = BenchConfig((0,), ("PCA",), telemetry=SMALL, real=("a", "b"))
+    (row,) = run_benchmark(config, on_progress=lines.append)["rows"]
+    assert lines[:2] == ["left out a: no a", "left out b: no b"]
+    assert row["real"]["vus_pr"] is None
+
+
+def test_settings_were_chosen_on_a_seed_that_is_not_reported() -> None:
+    assert bench.TUNING_SEED not in BenchConfig().seeds
 
 
 def test_intervals_are_students(result: dict[str, Any]) -> None:

@@ -2,12 +2,16 @@
 
 import math
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from rlkit.autoencoder import losses
 from rlkit.autoencoder.bodies import Encoder
+from rlkit.autoencoder.configuration import AutoencoderConfig
+from rlkit.autoencoder.network import AutoencoderNetwork
 from rlkit_agents.networks import NetworkConfig
 
 
@@ -54,9 +58,6 @@ def test_contractive_penalty_of_one_sigmoid_layer_by_hand() -> None:
 def test_contractive_penalty_is_the_jacobian_that_autograd_computes(
     shape: tuple[int, ...], torso: str
 ) -> None:
-    import gymnasium as gym
-    import numpy as np
-
     torch.manual_seed(1)
     space = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
     config = NetworkConfig(torso=torso, hidden_sizes=(7,), dense_size=9, activation="tanh")  # pyright: ignore[reportArgumentType]
@@ -112,3 +113,33 @@ def test_errors_are_means_over_a_sample() -> None:
     by_hand = 0.5 * (math.log(2.0) + -math.log(0.75))
     found = losses.cross_entropy(logits, torch.tensor([[0.0, 1.0]]))
     assert found.tolist() == pytest.approx([by_hand])
+
+
+def test_the_sampled_evidence_lower_bound_by_hand() -> None:
+    """A code of mean 0.3 and standard deviation 2, decoded as itself and as its double."""
+
+    class Fixed(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[0.3, math.log(4.0)]]).expand(len(inputs), 2)
+
+    class Doubled(nn.Module):
+        def forward(self, codes: torch.Tensor) -> torch.Tensor:
+            return torch.cat((codes, 2 * codes), 1)
+
+    space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    config = AutoencoderConfig(
+        kind="variational", latents=1, decoder_variance=0.5, penalty=3.0, precision="float32"
+    )
+    network = AutoencoderNetwork(space, config)
+    network.encoder, network.decoder = Fixed(), Doubled()
+    observations = np.array([[0.5, -1.0], [2.0, 0.0]], np.float32)
+    found = network.loss(torch.from_numpy(observations), torch.Generator().manual_seed(4))
+    noise = torch.randn(2, 1, generator=torch.Generator().manual_seed(4)).ravel().tolist()
+    divergence = 0.5 * (0.3**2 + 4.0 - 1.0 - math.log(4.0))
+    bounds = []
+    for (first, second), drawn in zip(observations.tolist(), noise, strict=True):
+        code = 0.3 + 2.0 * drawn
+        squares = (first - code) ** 2 + (second - 2 * code) ** 2
+        likelihood = -0.5 * (squares / 0.5 + 2 * math.log(2 * math.pi * 0.5))
+        bounds.append((likelihood - 3.0 * divergence) / 2)  # of each of two numbers
+    assert float(found) == pytest.approx(-sum(bounds) / 2, rel=1e-5)

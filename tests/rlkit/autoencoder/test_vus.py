@@ -1,4 +1,5 @@
-"""VUS-PR against its definition, written down slowly, and against numbers worked out by hand."""
+"""VUS-PR against its definition, written down slowly, numbers worked out by hand, and those of the
+benchmark TSB-AD."""
 
 from __future__ import annotations
 
@@ -75,6 +76,26 @@ def test_it_agrees_with_the_slow_definition(data: st.DataObject) -> None:
     some = [slow_area(labels, scores, buffer, few) for buffer in range(max_buffer + 1)]
     got = vus_pr(labels, scores, max_buffer=max_buffer, thresholds=5)
     assert got == pytest.approx(np.mean(some), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("steps", "events", "buffer", "expected"),
+    [
+        (120, [(40, 55)], 20, 0.7747117276577978),
+        (600, [(50, 60), (64, 80), (300, 340), (590, 600)], 24, 0.754780526684973),
+        (2000, [(0, 7), (900, 1300), (1310, 1312)], 100, 0.7438791994066517),
+    ],
+)
+def test_it_is_what_the_reference_gives(
+    steps: int, events: list[tuple[int, int]], buffer: int, expected: float
+) -> None:
+    """`generate_curve(labels, scores, buffer, "opt", 250)` of TSB-AD at commit 87630099."""
+    labels = np.zeros(steps, bool)
+    for start, stop in events:
+        labels[start:stop] = True
+    waves = np.sin(0.37 * np.arange(steps) ** 2)
+    scores = np.round(waves + 0.8 * labels + 0.5 * np.roll(labels, 3), 2)
+    assert vus_pr(labels, scores, max_buffer=buffer) == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_event_without_buffer_has_its_average_precision() -> None:

@@ -22,5 +22,6 @@ def rows_that_count(
     return [
         row
         for row in done
-        if row["settings"] == settings and all(row[name] in among for name, among in asked.items())
+        if row.get("settings") == settings
+        and all(row[name] in among for name, among in asked.items())
     ]
