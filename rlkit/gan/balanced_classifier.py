@@ -147,6 +147,17 @@ def macro_f1(labels: NDArray[Any], told: NDArray[Any]) -> float:
     return float(np.mean([hit / size for hit, size in zip(hits, sizes, strict=True)]))
 
 
+def weighted_error(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Mean over a batch of each row's cross-entropy, in nats, times the weight of its class.
+
+    scores: (batch, classes), before the softmax. labels: (batch,) int64. weights: (classes,). As in
+    scikit-learn, rows weigh the same in every batch; with PyTorch's own `weight`, which is divided
+    by the sum of the batch's weights, a common row weighs more where no rare one is beside it.
+    """
+    errors = functional.cross_entropy(scores, labels, reduction="none")
+    return (weights[labels] * errors).mean()
+
+
 def _as_learnt(examples: ArrayLike | Tensor) -> Tensor:
     """Examples as `checked_examples` gives them, but also a single one, or none."""
     array = examples if isinstance(examples, Tensor) else np.asarray(examples)
@@ -177,7 +188,7 @@ def _learn(
     counts = torch.bincount(targets)
     rarity = len(targets) / (len(counts) * counts)
     weighted = config.class_weight == "balanced" and not config.oversample
-    weights = rarity if weighted else None
+    weights = rarity if weighted else torch.ones(len(counts))
     random = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.AdamW(
         network.parameters(),
@@ -199,7 +210,7 @@ def _learn(
         rows, wanted = data[chosen], targets[chosen]
         if config.augmentation is not None:
             rows = config.augmentation(rows, wanted, random=random)
-        loss = functional.cross_entropy(network.logits(rows), wanted, weights)
+        loss = weighted_error(network.logits(rows), wanted, weights)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -175,8 +175,8 @@ def judge_class(
 
     def measured(name: str) -> Measured:
         return Measured(
-            _spread([getattr(each, name) for each in generated]),
-            _spread([getattr(each, name) for each in floor]),
+            Spread.of([getattr(each, name) for each in generated]),
+            Spread.of([getattr(each, name) for each in floor]),
         )
 
     def found(rows: NDArray[Any]) -> float:
@@ -185,12 +185,8 @@ def judge_class(
     return ClassQuality(
         rows=len(real),
         found_in_others=found(others),
-        confirmed=Measured(_spread([found(fake)]), _spread([found(real)])),
+        confirmed=Measured(Spread.of([found(fake)]), Spread.of([found(real)])),
         precision=measured("precision"),
         coverage=measured("coverage"),
         memorising=memorising(training, real, fake, seed),
     )
-
-
-def _spread(values: list[float]) -> Spread:
-    return Spread(float(np.mean(values)), min(values), max(values))

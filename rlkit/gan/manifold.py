@@ -69,12 +69,3 @@ def manifold_quality(
         density=float(in_real_balls.mean() / neighbours),
         coverage=float(covered.mean()),
     )
-
-
-def expected_coverage(rows: int, neighbours: int = 5) -> float:
-    """Coverage of as many real rows by others of the same distribution (Naeem et al. 2020, eq. 6).
-
-    None of the other rows lies in a ball if the k nearest of all 2 * rows - 1 are a row's own.
-    """
-    own = np.arange(rows - 1, rows - 1 - neighbours, -1)
-    return float(1 - np.prod(own / (own + rows)))

@@ -7,12 +7,14 @@ other real rows against the same, which is the floor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit.gan.balanced_classifier import balanced_accuracy
 from rlkit.gan.distances import frechet_distance, kernel_distance
 from rlkit.gan.features import FeatureExtractor, Pretext
 from rlkit.gan.manifold import manifold_quality
@@ -30,6 +32,11 @@ class Spread:
     """The lowest."""
     high: float
     """The highest."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """That of the numbers of one draw or more."""
+        return cls(float(np.mean(values)), min(values), max(values))
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,9 @@ class Quality:
     conditional_accuracy: Measured | None
     """Share of rows whose label the features' classifier confirms, in [0, 1]; None without
     labels."""
+    judge_skill: float | None
+    """How far the share of real rows whose label is confirmed, as the mean over classes, lies
+    between guessing (0) and knowing all (1); None without labels of two classes or more."""
     memorising: Memorising | None
     """Whether training rows are copied; None without training rows."""
 
@@ -146,7 +156,8 @@ def measure(
                     draw["conditional_accuracy"] = float((told == labels)[drawn].mean())
             draws.append(draw)
     measured = {
-        name: Measured(_spread(generated, name), _spread(floor, name)) for name in generated[0]
+        name: Measured(*(Spread.of([draw[name] for draw in draws]) for draws in (generated, floor)))
+        for name in generated[0]
     }
     return Quality(
         rows=rows,
@@ -162,6 +173,9 @@ def measure(
         two_sample_accuracy=measured["two_sample_accuracy"],
         least_class_ratio=measured.get("least_class_ratio"),
         conditional_accuracy=measured.get("conditional_accuracy"),
+        judge_skill=None
+        if real_labels is None or told_real is None
+        else _skill(real_labels, told_real),
         memorising=None if training is None else memorising(training, real, fake, seed),
     )
 
@@ -184,6 +198,14 @@ def _least_class_ratio(real: NDArray[np.int64], fake: NDArray[np.int64]) -> floa
     return float(((fake[:, None] == classes).sum(0) / counts).min())
 
 
+def _skill(labels: NDArray[np.int64], told: NDArray[np.int64]) -> float | None:
+    """Balanced accuracy of `told`, from 0 for guessing to 1; None of a single class."""
+    guessing = 1.0 / len(np.unique(labels))
+    if guessing == 1.0:
+        return None
+    return (balanced_accuracy(labels, told) - guessing) / (1.0 - guessing)
+
+
 def _check_labels(
     extractor: FeatureExtractor,
     real: NDArray[Any],
@@ -204,8 +226,3 @@ def _check_labels(
             raise ValueError(
                 f"{len(rows)} {name} rows need as many labels, got the shape {labels.shape}"
             )
-
-
-def _spread(draws: list[dict[str, float]], name: str) -> Spread:
-    values = [draw[name] for draw in draws]
-    return Spread(float(np.mean(values)), min(values), max(values))

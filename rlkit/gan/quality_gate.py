@@ -44,6 +44,9 @@ class QualityThresholds:
     """How much of its real share the least generated class has, over the same of real rows."""
     min_conditional_accuracy_ratio: float = 0.9
     """Share of confirmed labels over that of real rows."""
+    min_judge_skill: float = 0.2
+    """How well the judge tells the labels of real rows, from 0 for guessing to 1: who guesses can
+    confirm none."""
     max_copied: float = 0.01
     """Share of copies of training rows above that among real rows held out."""
 
@@ -89,6 +92,12 @@ class Verdict:
                     quality.least_class_ratio,
                     limits.min_class_ratio,
                 )
+            )
+        skill = quality.judge_skill
+        if skill is not None and not skill >= limits.min_judge_skill:
+            found.append(
+                "the judge hardly tells the labels of real rows, and can confirm none: its skill"
+                f" is {skill:.3g}, below {limits.min_judge_skill:.3g}, where 0 is guessing"
             )
         if quality.conditional_accuracy is not None:
             found.append(

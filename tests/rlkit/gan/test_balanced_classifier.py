@@ -1,5 +1,6 @@
 """A classifier that makes up for rare classes, as scikit-learn would do it, and its metrics."""
 
+import math
 import warnings
 from typing import Any
 
@@ -20,6 +21,7 @@ from rlkit.gan.balanced_classifier import (
     balanced_accuracy,
     macro_f1,
     recalls,
+    weighted_error,
 )
 
 
@@ -45,6 +47,17 @@ def test_a_rare_class_is_found_where_balance_is_kept(balance: dict[str, Any]) ->
     assert recalls(kinds, balanced)[9] > 0.55
     assert recalls(kinds, balanced)[4] > 0.55
     assert balanced_accuracy(kinds, balanced) > balanced_accuracy(kinds, plain) + 0.03
+
+
+def test_weights_do_not_hang_on_who_else_is_in_the_batch() -> None:
+    scores = torch.tensor([[0.0, 0.0], [0.0, math.log(3.0)]])  # chances 1/2 and 1/2, 1/4 and 3/4
+    labels, weights = torch.tensor([0, 1]), torch.tensor([0.6, 3.0])
+    apart = [0.6 * math.log(2.0), 3.0 * math.log(4 / 3)]
+    both = weighted_error(scores, labels, weights)
+    assert float(both) == pytest.approx(sum(apart) / 2)
+    for row, expected in enumerate(apart):
+        alone = weighted_error(scores[row : row + 1], labels[row : row + 1], weights)
+        assert float(alone) == pytest.approx(expected)
 
 
 def test_pictures_are_told_by_where_something_is() -> None:

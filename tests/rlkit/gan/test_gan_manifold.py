@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rlkit import neighbours
-from rlkit.gan.manifold import ManifoldQuality, expected_coverage, manifold_quality
+from rlkit.gan.manifold import ManifoldQuality, manifold_quality
 
 Rows = NDArray[np.float64]
 
@@ -59,6 +59,15 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = manifold_quality(real, fake)
     monkeypatch.setattr(neighbours, "_BLOCK", 7)
     assert manifold_quality(real, fake) == whole
+
+
+def expected_coverage(rows: int, neighbours: int = 5) -> float:
+    """Of as many real rows by others of the same distribution (Naeem et al. 2020, eq. 6).
+
+    None of the other rows lies in a ball if the k nearest of all 2 * rows - 1 are a row's own.
+    """
+    own = np.arange(rows - 1, rows - 1 - neighbours, -1)
+    return float(1 - np.prod(own / (own + rows)))
 
 
 def test_one_distribution_gives_what_theory_says() -> None:

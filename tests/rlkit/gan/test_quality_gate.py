@@ -104,6 +104,27 @@ def test_wrong_labels_are_blocked_for_the_labels_alone(extractor: FeatureExtract
     assert "do not show what their labels say" in judged.reasons[0]
 
 
+def test_a_judge_who_guesses_can_confirm_no_label(extractor: FeatureExtractor) -> None:
+    pictures, labels = digits(250, 2)
+    _, real_labels = digits(400, 1)
+    random = np.random.default_rng(5)
+    # Nothing shows these labels, so that generated rows are confirmed as often as real ones.
+    judged = verdict(
+        extractor,
+        pictures,
+        random.permutation(labels),
+        real_labels=random.permutation(real_labels),
+    )
+    known = verdict(extractor, pictures, labels)
+    told = extractor.classify(digits(400, 1)[0])
+    (reason,) = (reason for reason in judged.reasons if "the judge" in reason)
+    assert "hardly tells the labels of real rows, and can confirm none" in reason
+    assert judged.quality.judge_skill == pytest.approx(0, abs=0.15)
+    by_class = [(told[real_labels == each] == each).mean() for each in range(3)]
+    assert known.quality.judge_skill == pytest.approx((np.mean(by_class) - 1 / 3) / (2 / 3))
+    assert known.quality.judge_skill > 0.8
+
+
 def test_rows_that_were_not_looked_at_for_copies_are_blocked(good: Verdict) -> None:
     judged = replace(good, quality=replace(good.quality, memorising=None))
     assert judged.reasons == ("nobody looked for copies of training rows: measure with `training`",)
@@ -125,6 +146,7 @@ def test_each_threshold_can_stop_rows(good: Verdict) -> None:
         "max_two_sample_accuracy": 0.1,
         "min_class_ratio": 3.0,
         "min_conditional_accuracy_ratio": 1.5,
+        "min_judge_skill": 1.01,
     }
     for name, value in strict.items():
         limits = replace(QualityThresholds(), **{name: value})  # type: ignore[arg-type]

@@ -123,6 +123,7 @@ def vouched_for(data: Any, labels: Any, rare: Any, config: Any, *, seed: int) ->
         two_sample_accuracy=half,
         least_class_ratio=one,
         conditional_accuracy=one,
+        judge_skill=0.8,
         memorising=copies,
     )
     of_class = ClassQuality(40, 0.0, one, one, one, copies)

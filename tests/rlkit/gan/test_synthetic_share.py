@@ -38,6 +38,7 @@ GOOD = Verdict(
         two_sample_accuracy=equal(0.5),
         least_class_ratio=equal(0.9),
         conditional_accuracy=equal(0.9),
+        judge_skill=0.8,
         memorising=Memorising(copied=0.0, copied_floor=0.0, z=0.0),
     )
 )
