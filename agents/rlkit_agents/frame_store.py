@@ -113,7 +113,7 @@ class CompressedFrames:
             import lz4.block
         except ImportError as error:
             raise ImportError(
-                "compressed replay needs the package lz4: pip install 'rlkit[lz4]'"
+                "compressed replay needs the package lz4: pip install -e '.[lz4]' in rlkit's folder"
             ) from error
         self._compress = partial(lz4.block.compress, store_size=False, return_bytearray=False)
         self._decompress = lz4.block.decompress

@@ -101,7 +101,7 @@ class SequenceReplay:
         n_step: rewards summed before bootstrapping, 1 to 255.
         discount: of one step, in [0, 1].
         priority_exponent: alpha of Schaul et al. 2016 in [0, 1]; 0 samples uniformly.
-        compress: keep observations compressed with LZ4 (`pip install rlkit[lz4]`).
+        compress: keep observations compressed with LZ4 (the extra `lz4`).
         Raises ValueError for a value out of range, ImportError if `compress` lacks its package.
         """
         for name, value, low, high in (

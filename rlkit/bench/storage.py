@@ -66,7 +66,9 @@ def run_benchmark(
     if not isinstance(recipe.environment, AtariProtocol):
         raise ValueError(f"this benchmark needs an Atari recipe, {recipe.name!r} is none")
     if find_spec("lz4") is None:
-        raise ImportError("this benchmark needs the package lz4: pip install 'rlkit[lz4]'")
+        raise ImportError(
+            "this benchmark needs the package lz4: pip install -e '.[lz4]' in rlkit's folder"
+        )
     rows: list[dict[str, Any]] = []
 
     def add(name: str, value: float, unit: str, **settings: Any) -> None:

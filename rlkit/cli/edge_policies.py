@@ -47,7 +47,9 @@ def load_for_deployment(options: PolicyOptions) -> LoadedPolicy:
 
         onnx_runtime()
     except ImportError as error:
-        raise Mistake(f"{error}: exporting needs it, pip install 'rlkit[edge]'") from error
+        raise Mistake(
+            f"{error}: exporting needs it, pip install -e '.[edge]' in rlkit's folder"
+        ) from error
     loaded.policy.cpu()
     return loaded
 

@@ -113,6 +113,7 @@ def evaluate_translation(estimator: ImageToImage, options: EvaluateOptions) -> i
         estimator.provenance = {
             **known,
             "verdict": verdict.to_json(),
+            "judge": asdict(options.judge),
             "judged_by": Path(options.source).name,
         }
         save(options.file, estimator)

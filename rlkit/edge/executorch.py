@@ -52,7 +52,7 @@ def body_to_executorch(
                 module, seen = _FromBytes(module), seen.to(torch.uint8)
             return _lowered(torch.export.export(module, (seen, *state)))
     except ImportError as error:
-        raise ExportError(f"{error}: pip install 'rlkit[executorch]'") from error
+        raise ExportError(f"{error}: pip install -e '.[executorch]' in rlkit's folder") from error
     except Exception as error:  # the exporter raises as many kinds as it has stages
         raise ExportError(
             f"this policy cannot be written for ExecuTorch: {reason_of(error)}"

@@ -81,6 +81,8 @@ def open_deployed(path: Path) -> tuple[dict[str, Any], DeployedPolicy]:
         runner = EdgePolicy(path)
         return runner.header, DeployedPolicy(runner)
     except ImportError as error:
-        raise ValueError(f"{path} needs ONNX Runtime: pip install 'rlkit[edge]'") from error
+        raise ValueError(
+            f"{path} needs ONNX Runtime: pip install -e '.[edge]' in rlkit's folder"
+        ) from error
     except (KeyError, TypeError) as error:
         raise OnnxFileError(f"{path}: damaged: its header lacks {error}") from error

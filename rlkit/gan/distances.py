@@ -93,6 +93,6 @@ def _torchmetrics() -> Any:
         import torchmetrics.image.kid
     except ImportError as error:
         raise ImportError(
-            "judging generated rows needs torchmetrics: pip install 'rlkit[gan]'"
+            "judging generated rows needs torchmetrics: pip install -e '.[gan]' in rlkit's folder"
         ) from error
     return torchmetrics.image

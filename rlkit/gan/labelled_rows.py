@@ -99,9 +99,8 @@ def write_labelled_rows(path: str | os.PathLike[str], rows: LabelledRows) -> Non
 def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
     """The examples that `write_labelled_rows` wrote, or others with `labels`.
 
-    Of a file of `images` or `observations` and `labels` alone, such as `rlkit gan sample` writes,
-    labels are called by their numbers, and each example came about by itself. What is marked as
-    generated is left out.
+    Of a file of `images` or `observations` and `labels` alone, labels are called by their numbers,
+    and each example came about by itself. What is marked as generated is left out.
     Raises ObservationsFileError where the file cannot be read, or holds something else.
     """
     held = array_names(path)

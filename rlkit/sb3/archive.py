@@ -215,5 +215,5 @@ def _weights(archive: Archive) -> dict[str, Tensor]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and str(error.name).startswith("sb3_contrib"):
-        return "it is of sb3-contrib: pip install 'rlkit[sb3-contrib]'"
+        return "it is of sb3-contrib: pip install -e '.[sb3-contrib]' in rlkit's folder"
     return reason_of(error)

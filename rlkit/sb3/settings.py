@@ -97,7 +97,8 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
         if error.name != "sb3_contrib":
             raise
         raise ImportError(
-            f"{name} needs the package sb3-contrib: pip install 'rlkit[sb3-contrib]'"
+            f"{name} needs the package sb3-contrib: pip install -e '.[sb3-contrib]' in"
+            " rlkit's folder"
         ) from error
 
 

@@ -342,7 +342,7 @@ def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with_class_of_it = with_setting(tmp_path / "trpo.zip", "policy_kwargs", {"mine": TRPO})
     for module in [name for name in sys.modules if name.startswith("sb3_contrib")]:
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(PolicyFileError, match=r"pip install 'rlkit\[sb3-contrib\]'"):
+    with pytest.raises(PolicyFileError, match=r"pip install -e '.\[sb3-contrib\]'"):
         load_policy(with_class_of_it, on=CARTPOLE, trust=True)
 
 

@@ -122,7 +122,8 @@ def _tmy3_files() -> list[Path]:
     files = sorted(Path(folders[0]).glob("data/weather/*_TMY3.epw")) if folders else []
     if not files:
         raise ImportError(
-            "typical years need the package pyenergyplus-lbnl: pip install 'rlkit[energyplus]'"
+            "typical years need the package pyenergyplus-lbnl: pip install -e '.[energyplus]' in"
+            " rlkit's folder"
         )
     return files
 

@@ -16,5 +16,5 @@ def needs(what: str, package: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ImportError(
-            f"{what} needs {package} ({error}): pip install 'rlkit[anomalies]'"
+            f"{what} needs {package} ({error}): pip install -e '.[anomalies]' in rlkit's folder"
         ) from error

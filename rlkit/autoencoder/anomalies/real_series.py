@@ -25,8 +25,8 @@ INSTALL: Mapping[str, str] = MappingProxyType(
         # aeon 1.6 needs numba < 0.64, which needs numpy < 2.4: with what else it needs, it cannot
         # stand beside rlkit's own versions.
         "aeon": "pip install --no-deps 'aeon>=1.6,<1.7'",
-        "pywt": "pip install 'rlkit[anomalies]'",
-        "sktime": "pip install 'rlkit[anomalies]'",
+        "pywt": "pip install -e '.[anomalies]' in rlkit's folder",
+        "sktime": "pip install -e '.[anomalies]' in rlkit's folder",
     }
 )
 """Package, as it is imported, -> what brings it."""

@@ -138,7 +138,7 @@ def test_actions_out_of_range_are_refused(actions, named):
 
 def test_a_missing_package_is_one_line_that_names_the_extra(weather, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'rlkit\[energyplus\]'$"):
+    with pytest.raises(ImportError, match=r"pip install -e '.\[energyplus\]' in rlkit's folder$"):
         EnergyPlusEngine(DESIGN, weather)
 
 

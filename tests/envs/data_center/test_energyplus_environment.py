@@ -125,7 +125,7 @@ def test_what_energyplus_lacks_is_refused_when_made(settings, message):
 
 def test_a_missing_package_is_told_when_made(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'rlkit\[energyplus\]'$"):
+    with pytest.raises(ImportError, match=r"pip install -e '.\[energyplus\]' in rlkit's folder$"):
         gym.make(ID, engine="energyplus")
 
 

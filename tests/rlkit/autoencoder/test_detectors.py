@@ -268,5 +268,5 @@ def test_without_an_optional_package_one_line_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    with pytest.raises(ImportError, match=r"needs scikit-learn .*pip install 'rlkit\[anomalies\]'"):
+    with pytest.raises(ImportError, match=r"needs scikit-learn .*pip install -e '.\[anomalies\]'"):
         DETECTORS["forest"](WindowConfig(10)).fit([plant(1)])

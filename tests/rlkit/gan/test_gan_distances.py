@@ -138,5 +138,5 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 def test_a_missing_torchmetrics_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
-    with pytest.raises(ImportError, match=r"pip install 'rlkit\[gan\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '.\[gan\]'"):
         frechet_distance(np.eye(3)[:, :1], np.eye(3)[:, :1])

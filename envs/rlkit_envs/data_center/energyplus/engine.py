@@ -58,7 +58,7 @@ def check_package() -> None:
     if importlib.util.find_spec("pyenergyplus") is None:
         raise ImportError(
             "the EnergyPlus engine needs the package pyenergyplus-lbnl: "
-            "pip install 'rlkit[energyplus]'"
+            "pip install -e '.[energyplus]' in rlkit's folder"
         )
 
 
@@ -221,7 +221,7 @@ class EnergyPlusEngine:
                 self._stop()
                 raise EnergyPlusError(
                     f"EnergyPlus is of version {version.split('-')[0]}, but this model is written "
-                    f"for {ENERGYPLUS_VERSION}: pip install 'rlkit[energyplus]'"
+                    f"for {ENERGYPLUS_VERSION}: pip install -e '.[energyplus]' in rlkit's folder"
                 )
             self._greeted = True
         values = self._format.unpack(self._answer(worker.READINGS))
