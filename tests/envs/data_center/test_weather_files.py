@@ -195,7 +195,9 @@ def test_typical_years_are_found_by_part_of_their_name():
 def test_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyenergyplus", None)
     for call in (tmy3_names, lambda: tmy3("chicago")):
-        with pytest.raises(ImportError, match=r"^.*pip install -e '.\[energyplus\]' in rlkit's folder$"):
+        with pytest.raises(
+            ImportError, match=r"^.*pip install -e '.\[energyplus\]' in rlkit's folder$"
+        ):
             call()
 
 
