@@ -29,8 +29,9 @@ class ExportOptions(PolicyOptions):
     """Of weights and activations."""
     weights_only: FlagCreatePairsOff[bool] = False
     """Only weights in 8 bits, which compute in 32: as small, slower, nearer to the policy."""
-    observations: int = 2_000
-    """Recorded for calibration while the policy plays; only with 8 bits."""
+    observations: int | None = None
+    """Recorded for calibration while the policy plays; only with 8 bits. 2,000 by default, of
+    picking 200."""
     seed: int = 0
     """Determines the recording."""
     json: FlagCreatePairsOff[bool] = False

@@ -54,11 +54,21 @@ def load_for_deployment(options: PolicyOptions) -> LoadedPolicy:
     return loaded
 
 
-def record_for(loaded: LoadedPolicy, observations: int, seed: int) -> Recording:
-    """That many observations of the policy at play, with the states that its body takes."""
+OBSERVATIONS, PICTURES_TO_PICK_FROM = 2_000, 200
+"""Recorded by default. Of a picture to pick from, a policy computes every pixel, in up to eight
+ways, which tells of as many inputs of each layer as thousands of other observations do."""
+
+
+def record_for(loaded: LoadedPolicy, observations: int | None, seed: int) -> Recording:
+    """That many observations of the policy at play, with the states that its body takes. None
+    takes as many as policies of its kind need."""
     from rlkit.edge.body import body_of
     from rlkit.recording import record
+    from rlkit_agents.pick_policy import PickPolicy
 
+    if observations is None:
+        picks = isinstance(loaded.policy, PickPolicy)
+        observations = PICTURES_TO_PICK_FROM if picks else OBSERVATIONS
     if observations < 1:
         raise Mistake(f"--observations must be at least 1, got {observations}")
     with blaming_user(ValueError):

@@ -103,14 +103,16 @@ def _coded(windows: WindowConfig, *, latents: int, pool: int, seed: int) -> Dete
     return WindowDetector(model, windows=windows)
 
 
-def _cusum(windows: WindowConfig, seed: int) -> Detector:
-    """Of telemetry, what weather, load and commands do not explain; else as it comes."""
-    return CUSUM(_OF_THE_PLANT if windows.length == TELEMETRY_WINDOW else CUSUMConfig())
+def _cusum_of_plant(windows: WindowConfig, seed: int) -> Detector:
+    """Of telemetry, what weather, load and commands do not explain; of other series, as `CUSUM`."""
+    return CUSUM(_OF_PLANT if windows.length == TELEMETRY_WINDOW else _CUSUM)
 
 
-_OF_THE_PLANT = CUSUMConfig(
+_CUSUM = CUSUMConfig(slack=1.0)
+_OF_PLANT = CUSUMConfig(
     exogenous=(
         "utilisation",
+        "economiser_mode",
         "outdoor_dry_bulb_degc",
         "outdoor_wet_bulb_degc",
         "set_supply_air_degc",
@@ -118,7 +120,7 @@ _OF_THE_PLANT = CUSUMConfig(
         "set_chilled_water_degc",
         "set_tower_fan_ratio",
     ),
-    lags=6,
+    lags=12,
 )
 _MAHALANOBIS = PCAWindowsConfig(score="mahalanobis", explained=0.9999)
 
@@ -128,7 +130,8 @@ DETECTORS: Mapping[str, Make] = {
     "PCA": _windowed(lambda _: PCAWindows()),
     "PCA, Mahalanobis": _windowed(lambda _: PCAWindows(_MAHALANOBIS)),
     "PCA, Mahalanobis, of means": _pca_of_means,
-    "CUSUM": _cusum,
+    "CUSUM": lambda windows, seed: CUSUM(_CUSUM),
+    "CUSUM, of the plant": _cusum_of_plant,
     "PyOD autoencoder": _windowed(lambda seed: PyODAutoencoder(PyODAutoencoderConfig(seed=seed))),
     "isolation forest": _windowed(
         lambda seed: IsolationForestWindows(IsolationForestConfig(seed=seed))
