@@ -115,7 +115,7 @@ def test_errors_are_means_over_a_sample() -> None:
     assert found.tolist() == pytest.approx([by_hand])
 
 
-def test_the_sampled_evidence_lower_bound_by_hand() -> None:
+def test_the_sampled_evidence_lower_bound_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """A code of mean 0.3 and standard deviation 2, decoded as itself and as its double."""
 
     class Fixed(nn.Module):
@@ -131,7 +131,8 @@ def test_the_sampled_evidence_lower_bound_by_hand() -> None:
         kind="variational", latents=1, decoder_variance=0.5, penalty=3.0, precision="float32"
     )
     network = AutoencoderNetwork(space, config)
-    network.encoder, network.decoder = Fixed(), Doubled()
+    monkeypatch.setattr(network, "encoder", Fixed())
+    monkeypatch.setattr(network, "decoder", Doubled())
     observations = np.array([[0.5, -1.0], [2.0, 0.0]], np.float32)
     found = network.loss(torch.from_numpy(observations), torch.Generator().manual_seed(4))
     noise = torch.randn(2, 1, generator=torch.Generator().manual_seed(4)).ravel().tolist()

@@ -122,7 +122,7 @@ def test_a_judge_who_guesses_can_confirm_no_label(extractor: FeatureExtractor) -
     assert judged.quality.judge_skill == pytest.approx(0, abs=0.15)
     by_class = [(told[real_labels == each] == each).mean() for each in range(3)]
     assert known.quality.judge_skill == pytest.approx((np.mean(by_class) - 1 / 3) / (2 / 3))
-    assert known.quality.judge_skill > 0.8
+    assert np.mean(by_class) > 0.9
 
 
 def test_rows_that_were_not_looked_at_for_copies_are_blocked(good: Verdict) -> None:
