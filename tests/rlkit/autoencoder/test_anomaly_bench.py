@@ -89,6 +89,18 @@ def test_alarms_are_what_an_operator_sees(monkeypatch: pytest.MonkeyPatch) -> No
     assert bench.judge_on_telemetry("PCA", telemetry, 0)["affiliation_f1"] == 0
 
 
+def test_a_matrix_profile_is_judged_by_one_fault_of_each_kind_and_severity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quick = {**bench.DETECTORS, "matrix profile": bench.DETECTORS["PCA"]}
+    monkeypatch.setattr(bench, "DETECTORS", quick)
+    telemetry = record_telemetry(replace(SMALL, faults_of_each=2))
+    told = bench.judge_on_telemetry("matrix profile", telemetry, 0)
+    assert told["series"] == 15
+    by_kind = told["vus_pr_by_kind"].values()
+    assert [sorted(kind) for kind in by_kind] == 5 * [["medium", "mild", "severe"]]
+
+
 def test_short_series_do_not_count_among_the_long() -> None:
     random = np.random.default_rng(0)
 
