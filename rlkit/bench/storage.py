@@ -24,6 +24,7 @@ from rich.table import Table
 
 from rlkit.bench.measured_training import MeasuredTraining
 from rlkit.bench.replay_memory import fill, measure
+from rlkit.extras import installing
 from rlkit.recipe import Recipe
 from rlkit.recipes import find_recipe
 from rlkit.run_folder import Run, machine
@@ -66,9 +67,7 @@ def run_benchmark(
     if not isinstance(recipe.environment, AtariProtocol):
         raise ValueError(f"this benchmark needs an Atari recipe, {recipe.name!r} is none")
     if find_spec("lz4") is None:
-        raise ImportError(
-            "this benchmark needs the package lz4: pip install -e '.[lz4]' in rlkit's folder"
-        )
+        raise ImportError(f"this benchmark needs the package lz4: {installing('lz4')}")
     rows: list[dict[str, Any]] = []
 
     def add(name: str, value: float, unit: str, **settings: Any) -> None:

@@ -10,10 +10,16 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from rlkit.cli.evaluate import load
 from rlkit.cli.mistakes import Mistake, blaming_user
+from rlkit.extras import installing
 
 if TYPE_CHECKING:
     from rlkit.policies import LoadedPolicy
     from rlkit.recording import Recording
+
+
+OBSERVATIONS, PICTURES_TO_PICK_FROM = 2_000, 200
+"""Recorded by default. Of a picture to pick from, a policy computes every pixel, in up to eight
+ways, which tells of as many inputs of each layer as thousands of other observations do."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,9 @@ def load_for_deployment(options: PolicyOptions) -> LoadedPolicy:
 
         onnx_runtime()
     except ImportError as error:
-        raise Mistake(
-            f"{error}: exporting needs it, pip install -e '.[edge]' in rlkit's folder"
-        ) from error
+        raise Mistake(f"{error}: exporting needs it, {installing('edge')}") from error
     loaded.policy.cpu()
     return loaded
-
-
-OBSERVATIONS, PICTURES_TO_PICK_FROM = 2_000, 200
-"""Recorded by default. Of a picture to pick from, a policy computes every pixel, in up to eight
-ways, which tells of as many inputs of each layer as thousands of other observations do."""
 
 
 def record_for(loaded: LoadedPolicy, observations: int | None, seed: int) -> Recording:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rlkit.edge.body import Body, ExportError
 from rlkit.edge.export import BYTE_SCALE, quiet
+from rlkit.extras import installing
 from rlkit.reasons import reason_of
 from rlkit.recording import Recording
 
@@ -52,7 +53,7 @@ def body_to_executorch(
                 module, seen = _FromBytes(module), seen.to(torch.uint8)
             return _lowered(torch.export.export(module, (seen, *state)))
     except ImportError as error:
-        raise ExportError(f"{error}: pip install -e '.[executorch]' in rlkit's folder") from error
+        raise ExportError(f"{error}: {installing('executorch')}") from error
     except Exception as error:  # the exporter raises as many kinds as it has stages
         raise ExportError(
             f"this policy cannot be written for ExecuTorch: {reason_of(error)}"

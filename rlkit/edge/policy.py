@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rlkit.edge.onnx_file import SCORES_OF_CHANCES, SCORES_OF_VALUES, OnnxFileError
 from rlkit.edge.runtime import EdgePolicy
+from rlkit.extras import installing
 from rlkit.outlook import Outlook
 from rlkit.policy_file import space_from_json
 from rlkit_agents.memory import State
@@ -81,8 +82,6 @@ def open_deployed(path: Path) -> tuple[dict[str, Any], DeployedPolicy]:
         runner = EdgePolicy(path)
         return runner.header, DeployedPolicy(runner)
     except ImportError as error:
-        raise ValueError(
-            f"{path} needs ONNX Runtime: pip install -e '.[edge]' in rlkit's folder"
-        ) from error
+        raise ValueError(f"{path} needs ONNX Runtime: {installing('edge')}") from error
     except (KeyError, TypeError) as error:
         raise OnnxFileError(f"{path}: damaged: its header lacks {error}") from error

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rlkit.extras import installing
+
 
 class _AsTheyAre(nn.Module):
     """Hands features through, in the place where torchmetrics expects a network."""
@@ -93,6 +95,6 @@ def _torchmetrics() -> Any:
         import torchmetrics.image.kid
     except ImportError as error:
         raise ImportError(
-            "judging generated rows needs torchmetrics: pip install -e '.[gan]' in rlkit's folder"
+            f"judging generated rows needs torchmetrics: {installing('gan')}"
         ) from error
     return torchmetrics.image

@@ -26,6 +26,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from rlkit.environments import Environment, make_envs
+from rlkit.extras import installing
 from rlkit.policy_file import PolicyFileError, space_to_json
 from rlkit.reasons import reason_of
 from rlkit.sb3.config import ALGORITHMS
@@ -215,5 +216,5 @@ def _weights(archive: Archive) -> dict[str, Tensor]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and str(error.name).startswith("sb3_contrib"):
-        return "it is of sb3-contrib: pip install -e '.[sb3-contrib]' in rlkit's folder"
+        return f"it is of sb3-contrib: {installing('sb3-contrib')}"
     return reason_of(error)

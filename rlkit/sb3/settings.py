@@ -26,6 +26,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn, optim
 
+from rlkit.extras import installing
 from rlkit.sb3.config import StableBaselinesConfig, check_name
 
 _MODULES = {"sb3": "stable_baselines3", "sb3-contrib": "sb3_contrib"}
@@ -97,8 +98,7 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
         if error.name != "sb3_contrib":
             raise
         raise ImportError(
-            f"{name} needs the package sb3-contrib: pip install -e '.[sb3-contrib]' in"
-            " rlkit's folder"
+            f"{name} needs the package sb3-contrib: {installing('sb3-contrib')}"
         ) from error
 
 

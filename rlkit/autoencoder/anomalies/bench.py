@@ -65,7 +65,7 @@ REAL_WINDOW = 64
 TUNING_SEED = 0
 """Of the telemetry on which the detectors' settings were chosen."""
 _ONLINE_SAMPLES = 300
-_LONG = 1_000
+_LONG = 1_000  # steps, from which on a real series counts among the long ones
 # A matrix profile takes minutes for what others do in a second: it gets this much to learn from, to
 # set its threshold on and to be judged on, one series of each kind and severity of fault.
 _PROFILE_NORMAL, _PROFILE_OTHERS = 2, 4

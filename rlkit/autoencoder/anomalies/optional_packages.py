@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rlkit.extras import installing
+
 
 @contextmanager
 def needs(what: str, package: str) -> Iterator[None]:
@@ -15,6 +17,4 @@ def needs(what: str, package: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ImportError(
-            f"{what} needs {package} ({error}): pip install -e '.[anomalies]' in rlkit's folder"
-        ) from error
+        raise ImportError(f"{what} needs {package} ({error}): {installing('anomalies')}") from error

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from rlkit.autoencoder.anomalies.runs import runs_of
 from rlkit.autoencoder.anomalies.series import Event, Series
 from rlkit.autoencoder.anomalies.synthetic_anomalies import with_synthetic_anomalies
+from rlkit.extras import installing
 
 INSTALL: Mapping[str, str] = MappingProxyType(
     {
         # aeon 1.6 needs numba < 0.64, which needs numpy < 2.4: with what else it needs, it cannot
         # stand beside rlkit's own versions.
         "aeon": "pip install --no-deps 'aeon>=1.6,<1.7'",
-        "pywt": "pip install -e '.[anomalies]' in rlkit's folder",
-        "sktime": "pip install -e '.[anomalies]' in rlkit's folder",
+        "pywt": installing("anomalies"),
+        "sktime": installing("anomalies"),
     }
 )
 """Package, as it is imported, -> what brings it."""
