@@ -1,7 +1,6 @@
 """Features learnt from turned frames of Boxing let real frames pass, and stop others."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +10,7 @@ from rlkit.environments import AtariProtocol
 from rlkit.gan.features import FeatureConfig, FeatureExtractor, learn_features
 from rlkit.gan.metrics import measure
 from rlkit.gan.quality_gate import Verdict
-from rlkit.observations import PlayConfig, gather
-
-pytest.importorskip("torchmetrics")
+from rlkit.observations import PlayConfig, gather, single_frames
 
 SIDE = 400
 """Frames that are compared with as many others."""
@@ -22,7 +19,7 @@ SIDE = 400
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:
     """(4 * SIDE, 1, 42, 42) uint8, of random play, in a random order."""
-    ring = replace(AtariProtocol(game="boxing"), frame_stack=1, height=42, width=42)
+    ring = single_frames(AtariProtocol(game="boxing"), 42)
     return gather(ring, PlayConfig(count=4 * SIDE))
 
 
@@ -46,12 +43,17 @@ def _blurred(frames: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(frames, (0, 0, 0.7, 0.7))
 
 
+def _empty_ring(frames: np.ndarray) -> np.ndarray:
+    """The usual value of each pixel, (1, 42, 42): boxers are seldom in one place."""
+    return np.median(frames, axis=0).astype(np.uint8)
+
+
 def _without_the_black_boxer(frames: np.ndarray) -> np.ndarray:
-    return np.maximum(frames, np.median(frames, axis=0).astype(np.uint8))
+    return np.maximum(frames, _empty_ring(frames))
 
 
 def _empty(frames: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(np.median(frames, axis=0).astype(np.uint8), frames.shape).copy()
+    return np.broadcast_to(_empty_ring(frames), frames.shape).copy()
 
 
 def _ghosts(frames: np.ndarray) -> np.ndarray:
@@ -66,8 +68,13 @@ def _mirrored(frames: np.ndarray) -> np.ndarray:
     return frames[..., ::-1].copy()
 
 
+def _upside_down(frames: np.ndarray) -> np.ndarray:
+    return frames[..., ::-1, :].copy()
+
+
 @pytest.mark.parametrize(
-    "spoilt", [_blurred, _without_the_black_boxer, _empty, _ghosts, _few, _mirrored]
+    "spoilt",
+    [_blurred, _without_the_black_boxer, _empty, _ghosts, _few, _mirrored, _upside_down],
 )
 def test_spoilt_frames_are_stopped(
     spoilt: Callable[[np.ndarray], np.ndarray], frames: np.ndarray, extractor: FeatureExtractor
