@@ -24,6 +24,7 @@ from rlkit_agents.augmentation_looks import (
     Cutout,
     DropOut,
     GaussianNoise,
+    RandomConvolution,
     RandomShadow,
     Specks,
     random_brightness,
@@ -238,6 +239,7 @@ KINDS = MappingProxyType(
         "palette": Kind(random_palette, float, "levels by which each shade changes, at most"),
         "inversion": Kind(random_inversion, float, "chance that black and white change places"),
         "cutout": Kind(Cutout, int, "pixels of a square's side"),
+        "convolution": Kind(RandomConvolution, float, "chance that random weights mix near pixels"),
         "blur": Kind(Blur, float, "deviation, in pixels"),
         "shadow": Kind(RandomShadow, float, "share of the light that is lost, at most"),
     }

@@ -97,6 +97,9 @@ class DQNConfig:
     """Random changes of the observations and next observations in every batch, in this order, such
     as `shift:4 noise:8` (`augmentation.KINDS`; Kostrikov, Yarats & Fergus 2021, with one draw each
     where they average two). Only such as leave actions as they are; see `symmetries`."""
+    augmented_targets: bool = True
+    """Whether targets are made of changed next observations too. Where changes are strong, targets
+    of plain ones vary less (SVEA, Hansen, Su & Wang 2021)."""
     average_decay: float = 0.0
     """Of the running average of the weights that is evaluated and saved in place of the latest
     weights (`averaging`), below 1; 0 takes the latest. 0.9999 averages over some 10,000 gradient
@@ -136,6 +139,11 @@ class DQNConfig:
         check_keeps_actions(self.augmentation)
         if self.munchausen and self.head.kind == "categorical":
             raise ValueError("Munchausen targets need an expected or quantile head")
+        if self.munchausen and not self.augmented_targets:
+            raise ValueError(
+                "Munchausen targets are made of the observations that are learnt from: leave "
+                "augmented_targets at true"
+            )
 
     def learning_rate_at(self, step: int) -> float:
         """Adam's step size after `step` environment steps."""
@@ -375,7 +383,7 @@ class DQN:
             torch.from_numpy(batch.actions).to(self.device),
             torch.from_numpy(batch.returns).to(self.device),
             torch.from_numpy(batch.bootstrap_discounts).to(self.device),
-            self.augmenter(next_observations),
+            self.augmenter(next_observations) if config.augmented_targets else next_observations,
         )
 
     def _without_gradient(self, transitions: _Transitions) -> _Outputs:

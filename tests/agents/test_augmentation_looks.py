@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import correlate, gaussian_filter
 from torch import Tensor
 
 from rlkit_agents.augmentation import Augmentation
@@ -17,6 +17,7 @@ from rlkit_agents.augmentation_looks import (
     Blur,
     Cutout,
     DropOut,
+    RandomConvolution,
     RandomShadow,
     Shades,
     Specks,
@@ -33,10 +34,11 @@ OF_BYTES: dict[str, Augmentation] = {
     "palette": random_palette(90.0),
     "inversion": random_inversion(0.7),
     "shadow": RandomShadow(0.8),
+    "convolution": RandomConvolution(0.7),
 }
 OF_ANY: dict[str, Augmentation] = {"dropout": DropOut(0.3), "cutout": Cutout(4), "blur": Blur(1.0)}
-ALIKE_IN_CHANNELS = ("brightness", "contrast", "palette", "inversion", "shadow", "cutout", "blur")
 EVERY = {**OF_BYTES, **OF_ANY}
+ALIKE_IN_CHANNELS = [name for name in EVERY if name not in ("specks", "dropout")]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -123,6 +125,33 @@ def test_shares_of_lost_numbers_and_specks() -> None:
         assert float((specked == shade).float().mean()) == pytest.approx(0.1, abs=0.01)
 
 
+def test_convolutions_mix_neighbours_and_fit_between_black_and_white() -> None:
+    batch = pictures(30, 2, 7, 9)
+    convolution = RandomConvolution(0.6)
+    weights = convolution.draw(30, seeded())
+    got = convolution.apply(batch, weights)
+    for before, after, weight in zip(batch, got, weights, strict=True):
+        darkest = 255 * float(weight.clamp(max=0).sum())
+        for frame, convolved in zip(before, after, strict=True):
+            wanted = correlate(frame.double().numpy(), weight.double().numpy(), mode="nearest")
+            assert abs(convolved.double().numpy() - (wanted - darkest)).max() < 0.501
+    assert torch.equal(got[weights[:, 1, 1] == 1], batch[weights[:, 1, 1] == 1])
+    # The picture that is white where weights are positive comes out white there, and nowhere more.
+    weight = convolution.draw(40, seeded(1))
+    white = (weight > 0)[:, None] * 255
+    outcome = convolution.apply(white.to(torch.uint8), weight)[:, 0, 1, 1]
+    assert torch.equal(outcome, torch.full((40,), 255, dtype=torch.uint8))
+
+
+def test_so_many_pictures_are_convolved() -> None:
+    weights = RandomConvolution(0.3).draw(4000, seeded())
+    assert weights.abs().sum((1, 2)).allclose(torch.ones(4000))
+    assert float((weights[:, 0, 0] != 0).float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert float((weights.sum((1, 2)) < 0).float().mean()) == pytest.approx(0.15, abs=0.03)
+    unchanged = pictures(50, 1, 5, 5)
+    assert RandomConvolution(1e-9)(unchanged, random=seeded()).equal(unchanged)
+
+
 def test_a_square_is_hidden_and_nothing_else() -> None:
     batch = pictures(200, 1, 9, 13)
     cutout = Cutout(4)
@@ -175,6 +204,7 @@ def test_a_shadow_darkens_one_side_of_a_line() -> None:
         (lambda: random_palette(256.0), "between 0 and 256, got 256.0"),
         (lambda: random_contrast(1.5), r"\(0, 1\], got 1.5"),
         (lambda: random_inversion(0.0), r"\(0, 1\], got 0.0"),
+        (lambda: RandomConvolution(1.5), r"\(0, 1\], got 1.5"),
         (lambda: RandomShadow(0.0), r"\(0, 1\], got 0.0"),
         (lambda: Cutout(0), "at least 1, got 0"),
         (lambda: Blur(0.0), "positive, got 0.0"),

@@ -85,10 +85,11 @@ def moves_of(seen: Tensor, rows: np.ndarray) -> list[tuple[int, int]]:
     return found
 
 
+@pytest.mark.parametrize("targets", [True, False])
 def test_observations_before_and_after_are_shifted_each_in_their_own_way(
-    monkeypatch: pytest.MonkeyPatch,
+    targets: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    algorithm = learner(augmentation=("shift:2",), double=False)
+    algorithm = learner(augmentation=("shift:2",), augmented_targets=targets, double=False)
     steps = random_steps(40)
     feed(algorithm, steps[:-1])
     drawn: list[Batch] = []
@@ -110,7 +111,7 @@ def test_observations_before_and_after_are_shifted_each_in_their_own_way(
     before = moves_of(seen["policy"][-1], batch.observations)
     after = moves_of(seen["target"][-1], batch.next_observations)
     assert len(set(before)) > 5
-    assert len(set(after)) > 5
+    assert len(set(after)) > 5 if targets else set(after) == {(0, 0)}
     assert before != after
     np.testing.assert_array_equal(transitions.a_tm1.numpy(), batch.actions)
     np.testing.assert_array_equal(transitions.r_t.numpy(), batch.returns)

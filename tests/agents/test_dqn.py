@@ -525,6 +525,10 @@ def test_rewards_that_overflow_the_loss_stop_learning(kind: str):
             {"munchausen": True, "head": HeadConfig("categorical")},
             "Munchausen targets need an expected or quantile head",
         ),
+        (
+            {"munchausen": True, "augmented_targets": False},
+            "Munchausen targets are made of the observations",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(changes: dict[str, Any], complaint: str):
