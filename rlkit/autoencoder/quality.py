@@ -20,8 +20,8 @@ _BATCH = 1024
 class Quality:
     """Measured on observations that the autoencoder has not learnt from.
 
-    Errors are means of squares, over the variance of each number of the observations: 0 is
-    perfect, 1 no better than their mean.
+    `error` and `error_of_bytes` are means of squares, over the variance of each number of the
+    observations: 0 is perfect, 1 no better than their mean.
     """
 
     observations: int
@@ -30,6 +30,8 @@ class Quality:
     """Of what is decoded of a code in floats."""
     error_of_bytes: float
     """Of what is decoded of a code in bytes."""
+    absolute_error: float
+    """Of what is decoded of a code in bytes: the mean distance, in the observations' own unit."""
     observation_bytes: int
     """Of one observation."""
     code_bytes: int
@@ -66,6 +68,7 @@ def measure(autoencoder: Autoencoder, observations: NDArray[Any]) -> Quality:
         observations=len(observations),
         error=float(np.square(floats - originals).mean() / variance),
         error_of_bytes=float(np.square(decoded - originals).mean() / variance),
+        absolute_error=float(np.abs(decoded - originals).mean()),
         observation_bytes=observations[0].nbytes,
         code_bytes=codes[0].nbytes,
         ratio=observations[0].nbytes / codes[0].nbytes,

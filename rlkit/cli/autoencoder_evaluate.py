@@ -64,7 +64,8 @@ def run(arguments: Sequence[str]) -> int:
     print(
         f"  size:   {quality.observation_bytes:,} bytes in {quality.code_bytes} "
         f"({quality.ratio:.0f} to 1)\n"
-        f"  error:  {quality.error:.4f} of the variance, {quality.error_of_bytes:.4f} in bytes\n"
+        f"  error:  {quality.error:.4f} of the variance, {quality.error_of_bytes:.4f} in bytes; "
+        f"off by {quality.absolute_error:.3g} on average\n"
         f"  speed:  {quality.encoded_per_second:,.0f} observations/s"
     )
     return 0
