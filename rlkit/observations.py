@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rlkit.environments import Environment, environment_id, for_evaluation
 from rlkit.policies import find_policy, load_policy
-from rlkit.reasons import reason_of
+from rlkit.reasons import DAMAGED_ARCHIVE, reason_of
 from rlkit.recording import record
 from rlkit.whole_files import whole_file
 from rlkit_envs.atari import AtariProtocol
@@ -182,7 +182,7 @@ def read_array(path: str | os.PathLike[str], name: str, *, or_only: bool = False
             return np.asarray(archive[archive.files[0] if only else name])
     except OSError as error:
         raise ObservationsFileError(f"{path}: cannot be read: {reason_of(error)}") from error
-    except (KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         raise ObservationsFileError(
             f'{path}: no NumPy archive (.npz) with an array "{name}"'
         ) from error

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+
+DAMAGED_ARCHIVE = (
+    *(ValueError, KeyError, TypeError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a NumPy archive (.npz) raises that is damaged, or none."""
+
 
 def reason_of(error: BaseException) -> str:
     """What the system says and of which file, or the first line of the message, never empty."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from rlkit.autoencoder.configuration import AutoencoderConfig
 from rlkit.autoencoder.fitting import Epoch, OnEpoch, fit
 from rlkit.autoencoder.network import AutoencoderNetwork
+from rlkit.divergence import DivergenceError
 from rlkit.estimator import ConfiguredEstimator
 from rlkit.policy_file import space_from_json, space_to_json
 from rlkit.tensor_file import TensorFormat
@@ -89,7 +90,7 @@ class Autoencoder(ConfiguredEstimator[AutoencoderConfig]):
         default a share of the observations, drawn at random. space: of one observation; by default
         a Box of their shape and dtype. on_epoch: called after each epoch.
         Raises ValueError for observations that are not finite, of another space, or too few, and
-        DivergenceError where learning diverges.
+        DivergenceError where learning diverges, with the best weights from before.
         """
         observations = np.asarray(observations)
         if space is None:
@@ -106,8 +107,13 @@ class Autoencoder(ConfiguredEstimator[AutoencoderConfig]):
         with torch.random.fork_rng():
             torch.manual_seed(self.config.seed)
             network = AutoencoderNetwork(space, self.config)
-        self._network: AutoencoderNetwork = network.to(device)
-        self.epochs = fit(self._network, observations, held_out, on_epoch)
+        network = network.to(device)
+        try:
+            self.epochs = fit(network, observations, held_out, on_epoch)
+        except DivergenceError:
+            self._network: AutoencoderNetwork = network
+            raise
+        self._network = network
         self._learn_steps(observations)
         return self
 
@@ -136,18 +142,17 @@ class Autoencoder(ConfiguredEstimator[AutoencoderConfig]):
 
         Raises NotFittedError, and ValueError for codes of another length.
         """
-        codes = np.asarray(codes, np.float32)
-        if codes.ndim != 2 or codes.shape[1] != self.config.latents:
-            raise ValueError(
-                f"codes have {self.config.latents} numbers each, but these are {codes.shape}"
-            )
         network = self.network
+        codes = np.asarray(codes, np.float32)
+        _check_codes(codes, network)
         decoded = _joined(
             network.unscaled(network.decode(part.to(network.mean.device)))
             for part in torch.from_numpy(codes).split(_BATCH)
         ).numpy()
         if network.takes_bytes:
             return np.clip(np.rint(decoded), 0, 255).astype(np.uint8)
+        if np.dtype(network.space.dtype).kind != "f":
+            decoded = np.clip(np.rint(decoded), network.space.low, network.space.high)
         return decoded.astype(network.space.dtype)
 
     def score_samples(self, observations: NDArray[Any]) -> NDArray[np.float64]:
@@ -173,8 +178,12 @@ class Autoencoder(ConfiguredEstimator[AutoencoderConfig]):
         return network.to_bytes(codes.to(network.least.device)).cpu().numpy()
 
     def decode_bytes(self, codes: NDArray[np.uint8]) -> NDArray[Any]:
-        """Observations (count, *shape) of codes in bytes (count, latents)."""
+        """Observations (count, *shape) of codes in bytes (count, latents).
+
+        Raises as `inverse_transform` does.
+        """
         network = self.network
+        _check_codes(codes, network)
         low, high = network.least.cpu().numpy(), network.most.cpu().numpy()
         return self.inverse_transform(low + codes * ((high - low) / 255.0))
 
@@ -196,7 +205,7 @@ class Autoencoder(ConfiguredEstimator[AutoencoderConfig]):
         Raises NotFittedError, OSError where the file cannot be written.
         """
         header = {
-            "config": asdict(self.config),
+            "config": asdict(self.network.config),
             "space": space_to_json(self.space),
             "provenance": self.provenance,
         }
@@ -217,8 +226,9 @@ def load_autoencoder(
         with torch.random.fork_rng():
             network = AutoencoderNetwork(space, autoencoder.config)
         network.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise AutoencoderFileError(f"{path}: describes no autoencoder: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise AutoencoderFileError(f"{path}: describes no autoencoder: {reason}") from error
     autoencoder._network = network.to(device).eval()
     autoencoder.provenance = header["provenance"]
     autoencoder.sha256 = header["sha256"]
@@ -237,6 +247,13 @@ def find_autoencoder(name: str, device: torch.device | str = "cpu") -> Autoencod
     return load_autoencoder(path, device)
 
 
+def _check_codes(codes: NDArray[Any], network: AutoencoderNetwork) -> None:
+    if codes.ndim != 2 or codes.shape[1] != network.config.latents:
+        raise ValueError(
+            f"codes have {network.config.latents} numbers each, but these are {codes.shape}"
+        )
+
+
 def _space_of(observations: NDArray[Any]) -> gym.spaces.Box:
     if observations.ndim < 2:
         raise ValueError(
@@ -249,7 +266,10 @@ def _space_of(observations: NDArray[Any]) -> gym.spaces.Box:
 
 
 def _checked(observations: NDArray[Any], space: gym.spaces.Box) -> NDArray[Any]:
-    """As they are coded: bytes, or float32. Raises ValueError for those of another space."""
+    """As they are coded: bytes, or float32. Raises ValueError for those of another space.
+
+    Numbers of any kind but bytes are taken for each other: of a space, the floats as well.
+    """
     bytes_wanted = space.dtype == np.uint8
     if observations.shape[1:] != space.shape or (bytes_wanted != (observations.dtype == np.uint8)):
         raise ValueError(

@@ -211,8 +211,8 @@ def make_decoder(
 ) -> DenseDecoder | ImageDecoder | MapDecoder:
     """The decoder to observations in `space`, before any scaling to their range.
 
-    Raises ValueError for pictures in colour, and torsos that cannot be turned round; with
-    `halvings` where that gives no map.
+    Raises ValueError for pictures with another axis for colours, and torsos that cannot be turned
+    round; with `halvings` where that gives no map.
     """
     if halvings:
         return MapDecoder(space.shape, latents, halvings)

@@ -86,7 +86,12 @@ class AutoencoderConfig:
         object.__setattr__(self, "augmentation", tuple(self.augmentation))
         for name in self.augmentation:
             augmentation_named(name)
-        for name, kinds in (("kind", Kind), ("reconstruction", Reconstruction)):
+        for name, kinds in (
+            ("kind", Kind),
+            ("reconstruction", Reconstruction),
+            ("latent_activation", LatentActivation),
+            ("precision", Precision),
+        ):
             if getattr(self, name) not in get_args(kinds):
                 known = ", ".join(get_args(kinds))
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {known}")

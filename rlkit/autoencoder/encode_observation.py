@@ -46,9 +46,10 @@ class ObservationCoder:
             raise ValueError(f"marks are the last of some channels, and observations are {shape}")
         told = (*(length - 1 for length in shape[:1]), *shape[1:]) if marks else shape
         if not autoencoder.network.codes(told, dtype):
+            seen = f"less their marks, are {told} of {dtype}" if marks else f"are in {space}"
             raise ValueError(
                 f"this autoencoder codes observations in {coded}, but those of the "
-                f"environment{', less their marks,' * marks} are {told} of {dtype}"
+                f"environment{',' * marks} {seen}"
             )
         if marks and (frame_stack is not None or not as_bytes):
             raise ValueError("marks stand behind a single code in bytes: neither floats nor stacks")
@@ -58,7 +59,7 @@ class ObservationCoder:
         self._precision: Precision = precision
         self.frame_stack = frame_stack
         self.marks = marks
-        self.latents = latents = autoencoder.config.latents
+        self.latents = latents = autoencoder.network.config.latents
         if marks:
             shape = (latents + -(-math.prod(shape[1:]) // 8),)
         else:

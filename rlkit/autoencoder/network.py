@@ -18,12 +18,13 @@ _PART = 4096
 class AutoencoderNetwork(nn.Module):
     """Codes observations of `space`, and decodes them.
 
-    Bytes are scaled to [0, 1]. Other numbers are standardised with `mean` and `scale`, one for
-    each feature of a flat observation, one for each channel of a picture; `learn_scaling` sets
-    them, and the `average` scaled observation (*shape), to which a decoder of pictures adds what
-    the code tells. `least` and `most` (latents,) bound the codes that bytes can tell.
-    Raises ValueError for a space that is no Box, one without a number, a torso that does not fit
-    it, and cross-entropy of numbers that are no bytes.
+    Bytes, which go from 0 to 255, are scaled to [0, 1]. Other numbers are standardised with `mean`
+    and `scale`, one for each feature of a flat observation, one for each channel of a picture;
+    `learn_scaling` sets them, and the `average` scaled observation (*shape), to which a decoder of
+    pictures adds what the code tells. `least` and `most` (latents,) bound the codes that bytes can
+    tell.
+    Raises ValueError for a space that is no Box, one without a number, bytes that end elsewhere, a
+    torso that does not fit it, and cross-entropy of numbers that are no bytes.
     """
 
     def __init__(self, space: gym.Space, config: AutoencoderConfig) -> None:
@@ -33,6 +34,11 @@ class AutoencoderNetwork(nn.Module):
         self.space = space
         self.config = config
         self.takes_bytes = space.dtype == np.uint8
+        if self.takes_bytes and (space.high != 255).any():
+            raise ValueError(
+                f"bytes are taken for shades from 0 to 255, but these end at {space.high.max()}: "
+                "give them as floats"
+            )
         if config.reconstruction == "cross_entropy" and not self.takes_bytes:
             raise ValueError(f"cross_entropy needs bytes, not observations of {space.dtype}")
         variational = config.kind == "variational"
@@ -83,12 +89,14 @@ class AutoencoderNetwork(nn.Module):
         self.scale.copy_(torch.where(constant, torch.ones_like(deviation), deviation)[0])
 
     def codes(self, shape: tuple[int, ...] | None, dtype: np.dtype | None) -> bool:
-        """Whether it takes observations like these: of its shape, and bytes or floats as its own.
+        """Whether it takes observations like these: of its shape, and bytes or others as its own.
 
-        What bounds a space has does not matter, nor how precise its floats are.
+        What bounds a space has does not matter, nor the type of numbers that are no bytes.
         """
-        bytes_or_floats = dtype == np.uint8 if self.takes_bytes else np.dtype(dtype).kind == "f"
-        return shape == self.space.shape and bytes_or_floats
+        if dtype is None or shape != self.space.shape:
+            return False
+        is_bytes = dtype == np.uint8
+        return is_bytes if self.takes_bytes else not is_bytes and np.dtype(dtype).kind in "fiub"
 
     def scaled(self, observations: Tensor) -> Tensor:
         """What is reconstructed, float32: bytes in [0, 1], other numbers standardised."""
@@ -163,7 +171,8 @@ class AutoencoderNetwork(nn.Module):
             penalty = losses.activation_divergence(outputs, config.target_activation)
             objective = objective + config.penalty * penalty
         elif config.kind == "contractive":
-            norms = losses.jacobian_norm(self.encoder, coded)
+            with torch.autocast(coded.device.type, enabled=False):  # exact, whatever the precision
+                norms = losses.jacobian_norm(self.encoder, coded)
             objective = objective + config.penalty * norms.mean()
         return objective
 

@@ -11,7 +11,8 @@ def pictures_of_codes(autoencoder: Autoencoder) -> CodedPictures:
 
     Raises NotFittedError, and ValueError for codes that are no maps or pictures in bytes.
     """
-    network, config = autoencoder.network, autoencoder.config
+    network = autoencoder.network
+    config = network.config
     if not config.halvings or network.takes_bytes:
         raise ValueError(
             "a policy makes pictures in floating point of codes that are maps: learn a code with "

@@ -49,12 +49,14 @@ class Quality:
 def measure(autoencoder: Autoencoder, observations: NDArray[Any]) -> Quality:
     """The quality of an autoencoder on `observations` (count, *shape).
 
-    Raises ValueError for none, or those of another space.
+    Raises ValueError for none, those that are all alike, or of another space.
     """
     if not len(observations):
         raise ValueError("quality is measured on observations, and there are none")
     originals = np.asarray(observations, np.float64)
     variance = originals.var(0).mean()
+    if variance == 0:
+        raise ValueError("the observations are all alike: there is no variance to tell errors by")
     floats = autoencoder.inverse_transform(autoencoder.transform(observations))
     codes = autoencoder.encode_bytes(observations)
     decoded = autoencoder.decode_bytes(codes)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Self
 
 import gymnasium as gym
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
@@ -46,7 +47,8 @@ class EncoderFeatures(BaseFeaturesExtractor):
 
     `PPO("CnnPolicy", env, policy_kwargs={"features_extractor_class": EncoderFeatures,
     "features_extractor_kwargs": {"encoder": "boxing-stack.safetensors"}})`. Pictures arrive scaled
-    to [0, 1] by the library (`normalize_images`), as an encoder of bytes has them.
+    to [0, 1] by the library (`normalize_images`, to be left at True), as an encoder of bytes has
+    them; what is flat does not, and is scaled here.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class EncoderFeatures(BaseFeaturesExtractor):
             )
         self._network = network.requires_grad_(not frozen)
         self._latents = network.config.latents
+        self._is_scaled = is_image_space(observation_space)
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:
         """Nothing: actor-critic policies would fill all layers with new weights (`ortho_init`)."""
@@ -75,6 +78,6 @@ class EncoderFeatures(BaseFeaturesExtractor):
     def forward(self, observations: Tensor) -> Tensor:
         """(batch, *shape) float32 -> (batch, latents)."""
         network = self._network
-        if not network.takes_bytes:
-            observations = (observations - network.mean) / network.scale
+        if not network.takes_bytes or not self._is_scaled:
+            observations = network.scaled(observations)
         return network.encoder(observations)[:, : self._latents]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rlkit.autoencoder.anomalies.detector import Detector
 
 TIME = "time"
-"""A column that is told with alarms, and is no channel."""
+"""A column that is told with alarms, unless a channel is called so."""
 _MISSING = ("", "nan", "na", "null")
 
 
@@ -71,21 +71,36 @@ def _lines_of(source: Path) -> Iterator[Iterable[str]]:
         yield sys.stdin
         return
     try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            yield file
+        file = source.open(newline="", encoding="utf-8-sig")
+    except OSError as error:
+        raise Mistake(f"--online: {source}: cannot be read: {reason_of(error)}") from error
+    with file:
+        yield file
+
+
+def _rows(lines: Iterable[str], source: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows, each after the number of its last line."""
+    rows = csv.reader(lines)
+    try:
+        for row in rows:
+            yield rows.line_num, row
     except OSError as error:
         raise Mistake(f"--online: {source}: cannot be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise Mistake(f"--online: {source}: is no text in UTF-8") from error
+    except csv.Error as error:
+        raise Mistake(f"--online: line {rows.line_num} of {source}: {error}") from error
 
 
 def _samples(
     lines: Iterable[str], channels: Sequence[str], source: Path
 ) -> Iterator[tuple[str | None, NDArray[np.float64]]]:
     """The time of each row, where there is one, and its sample (channels,), NaN where missing."""
-    rows = csv.reader(lines)
-    columns = [name.strip() for name in next(rows, [])]
-    names = [name for name in columns if name != TIME]
+    rows = _rows(lines, source)
+    _, header = next(rows, (0, []))
+    columns = [name.strip() for name in header]
+    tells_time = TIME in columns and TIME not in channels
+    names = [name for name in columns if name != TIME or not tells_time]
     absent = [name for name in channels if name not in names]
     unknown = [name for name in names if name not in channels]
     if absent or unknown or len(set(columns)) < len(columns):
@@ -94,16 +109,16 @@ def _samples(
             f"channels, each once: absent {absent or 'none'}, unknown {unknown or 'none'}"
         )
     order = [columns.index(name) for name in channels]
-    time = columns.index(TIME) if TIME in columns else None
-    for row in rows:
+    time = columns.index(TIME) if tells_time else None
+    for line, row in rows:
         if not row:
             continue
         if len(row) != len(columns):
             raise Mistake(
-                f"--online: line {rows.line_num} of {source} has {len(row)} values for "
+                f"--online: line {line} of {source} has {len(row)} values for "
                 f"{len(columns)} columns"
             )
-        values = [_value(row[place], channels[i], rows.line_num) for i, place in enumerate(order)]
+        values = [_value(row[place], channels[i], line) for i, place in enumerate(order)]
         yield None if time is None else row[time], np.array(values)
 
 

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 DetectorName = Literal["autoencoder", "pca", "cusum", "isolation-forest", "matrix-profile"]
 
 _SAVED = ("autoencoder", "pca")
+_SETTINGS = ("autoencoder", "pca", "cusum")
+"""Detectors that have settings under their name."""
 _LISTED_ALARMS = 40
-_FITTING = ("detector", "false-alarms-per-week", "merge-gap", "held-out", *_SAVED, "cusum")
+_FITTING = ("detector", "false-alarms-per-week", "merge-gap", "held-out", *_SETTINGS)
 """Flags, or groups of them, that decide what a loaded detector has already decided."""
 
 
@@ -135,6 +137,14 @@ def _check(options: AnomaliesOptions, arguments: Sequence[str]) -> None:
     ):
         if not 0 <= least < math.inf:
             raise Mistake(f"{flag} is {least}: a number from 0 on would fit")
+    for group in _SETTINGS:
+        given = [each for each in arguments if each.startswith(f"--{group}.")]
+        if given and options.load is None and group != options.detector:
+            raise Mistake(
+                f"{given[0]}: the detector is {options.detector}, which has no such setting"
+            )
+    if options.detector == "cusum" and any(each.startswith("--window.") for each in arguments):
+        raise Mistake("--window: the detector is cusum, which has no windows")
     if options.load is None and options.series is None:
         raise Mistake("name a file of series to learn from, or a detector: --load FILE")
     if options.load is None:
@@ -202,7 +212,8 @@ def _make(options: AnomaliesOptions) -> Detector:
     if options.detector == "matrix-profile":
         from rlkit.autoencoder.anomalies.matrix_profile import MatrixProfile
 
-        return MatrixProfile(windows=options.window)
+        # A shift of a channel is an anomaly, which windows standardised by themselves hide.
+        return MatrixProfile(windows=options.window, normalize=False)
     if options.detector == "autoencoder":
         from rlkit.autoencoder.anomalies.autoencoder_windows import AutoencoderWindows
 
@@ -332,3 +343,5 @@ def _print(findings: Findings) -> None:
         f"affiliation precision {quality.affiliation_precision:.3f}, recall "
         f"{quality.affiliation_recall:.3f} (means over {quality.series} series)"
     )
+    for role, weekly in quality.elsewhere.items():
+        print(f"{role.replace('_', ' ')}: {weekly:.3g} alarms a week, where nothing is wrong")

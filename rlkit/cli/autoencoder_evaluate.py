@@ -48,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
             options.play,
             policies=named or tuple(before.get("policies", ())),
             random=options.play.random if named else before.get("random", True),
+            epsilon=options.play.epsilon if named else before.get("epsilon", options.play.epsilon),
             channels=options.play.channels or tuple(before.get("channels", ())),
             as_trained=options.play.as_trained or before.get("as_trained", False),
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.preprocessing import preprocess_obs
 
 from rlkit.algorithms import make_algorithm
 from rlkit.autoencoder.autoencoder import Autoencoder, load_autoencoder
@@ -240,6 +241,19 @@ def test_stable_baselines_takes_codes_as_features(encoder: Path, frozen: bool) -
     assert moved != frozen
     with pytest.raises(ValueError, match="codes observations in"):
         EncoderFeatures(gym.spaces.Box(0, 1, (3,), np.float32), encoder)
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 42, 42)])
+def test_bytes_reach_the_encoder_as_it_learnt_them(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    shown = np.random.default_rng(0).integers(0, 256, (40, *shape), np.uint8)
+    autoencoder = Autoencoder(latents=2, hidden_sizes=SIZES, epochs=1).fit(shown)
+    autoencoder.save(tmp_path / "bytes.safetensors")
+    features = EncoderFeatures(autoencoder.space, tmp_path / "bytes.safetensors")
+    arriving = preprocess_obs(torch.from_numpy(shown), autoencoder.space)
+    assert isinstance(arriving, torch.Tensor)
+    np.testing.assert_allclose(
+        features(arriving).detach().numpy(), autoencoder.transform(shown), atol=1e-5
+    )
 
 
 def test_an_encoder_that_knows_no_bounds_fits_a_space_that_has_some(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from rlkit.autoencoder.anomalies.autoencoder_windows import (
 )
 from rlkit.autoencoder.anomalies.cusum import CUSUM, CUSUMConfig
 from rlkit.autoencoder.anomalies.detector import Detector, WindowDetector, WindowModel
+from rlkit.autoencoder.anomalies.division import UNLEARNT_ROLES
 from rlkit.autoencoder.anomalies.isolation_forest import (
     IsolationForestConfig,
     IsolationForestWindows,
@@ -264,7 +265,7 @@ def judge_on_telemetry(name: str, telemetry: Telemetry, seed: int) -> dict[str, 
         "online_microseconds": _online_microseconds(name, detector, test[0]),
         "series": len(test),
     }
-    for role in ("unseen_weather", "changed_policy"):
+    for role in UNLEARNT_ROLES:
         others = getattr(telemetry, role)[:most]
         told[role] = _hard_negatives(detector, others, threshold)
     return told
@@ -378,7 +379,8 @@ def _by_kind(
 def _hard_negatives(
     detector: Detector, series: Sequence[Series], threshold: float
 ) -> dict[str, float | None]:
-    """Alarms a week, and the share of the time that an alarm is on, where all is well."""
+    """Alarms a week, and the share of the time that scores are above the threshold, where all is
+    well."""
     scores = [detector.decision_function(each) for each in series]
     weeks = sum(len(each) * each.step_seconds for each in series) / SECONDS_PER_WEEK
     alarms = sum(len(alarms_of(each, threshold, merge_gap=MERGE_GAP)) for each in scores)

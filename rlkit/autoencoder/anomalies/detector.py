@@ -19,9 +19,9 @@ from rlkit.autoencoder.anomalies.scaling import ChannelScaling, ScalingConfig, l
 from rlkit.autoencoder.anomalies.series import Series
 from rlkit.autoencoder.anomalies.windows import (
     WindowConfig,
+    check_holds_window,
     missing_share,
     spread,
-    window_count,
     windows_of,
 )
 
@@ -136,14 +136,8 @@ class WindowDetector:
     def fit(self, normal: Sequence[Series]) -> Self:
         """Learn channels' scales, the model and the baseline. Raises as `Detector.fit`."""
         scaling = learn_scaling(normal, self.scaling)
-        parts: list[NDArray[np.float64]] = []
-        for series in normal:
-            try:
-                windows, scorable = self._cut(scaling, series)
-            except ValueError as error:
-                raise ValueError(f"normal series {series.name!r}: {error}") from error
-            parts.append(windows if scorable.all() else windows[scorable])
-        total = sum(map(len, parts))
+        parts = [self._cut(scaling, series) for series in normal]
+        total = sum(int(scorable.sum()) for _, scorable in parts)
         if not total:
             raise ValueError(
                 f"no window of the normal set has at most {self.windows.max_missing:.0%} of its "
@@ -151,7 +145,7 @@ class WindowDetector:
             )
         every = -(-total // self.windows.max_fit_windows)
         self.model.fit(_each_nth(parts, every))
-        scores = np.concatenate([self._score(windows) for windows in parts])
+        scores = np.concatenate([self._score(windows)[scorable] for windows, scorable in parts])
         self._fitted = FittedWindows(scaling, float(np.median(scores)))
         return self
 
@@ -193,7 +187,7 @@ class WindowDetector:
         self, scaling: ChannelScaling, series: Series
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The windows of a series, and which of them have samples enough."""
-        window_count(len(series), self.windows)
+        check_holds_window(series, self.windows)
         prepared = scaling.prepare(series)
         share = missing_share(prepared.missing, self.windows)
         return windows_of(prepared.values, self.windows), share <= self.windows.max_missing
@@ -248,11 +242,16 @@ def _batches(windows: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     return (windows[start : start + size] for start in range(0, len(windows), size))
 
 
-def _each_nth(parts: Sequence[NDArray[np.float64]], every: int) -> NDArray[np.float64]:
-    """Every n-th window of all parts, as if they were one array."""
+def _each_nth(
+    parts: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]], every: int
+) -> NDArray[np.float64]:
+    """Every n-th of the windows of all parts that have samples enough, as if in one array."""
     kept: list[NDArray[np.float64]] = []
     passed = 0
-    for part in parts:
-        kept.append(part[-passed % every :: every])
-        passed += len(part)
+    for windows, scorable in parts:
+        places = np.flatnonzero(scorable)
+        first = -passed % every
+        # Windows overlap, so copies take many times their memory: no more than are wanted.
+        kept.append(windows[first::every] if scorable.all() else windows[places[first::every]])
+        passed += len(places)
     return kept[0] if len(kept) == 1 else np.concatenate(kept)

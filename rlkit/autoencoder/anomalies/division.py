@@ -11,6 +11,9 @@ from rlkit.autoencoder.anomalies.telemetry import ROLES
 NORMAL_ROLES = ("normal", "held_out")
 """Of series without anomalies, as ever."""
 
+UNLEARNT_ROLES = ("unseen_weather", "changed_policy")
+"""Of series without anomalies that are unlike those."""
+
 
 @dataclass(frozen=True)
 class Division:

@@ -16,6 +16,7 @@ from rlkit.autoencoder.anomalies.alarm_map import AlarmMapConfig
 from rlkit.autoencoder.anomalies.alarm_rule import AlarmRule
 from rlkit.autoencoder.anomalies.alarms import AlarmReport, alarmed, judge_alarms
 from rlkit.autoencoder.anomalies.detector import Detector
+from rlkit.autoencoder.anomalies.division import UNLEARNT_ROLES, role_of
 from rlkit.autoencoder.anomalies.explanation import (
     ExplainedAlarm,
     ExplainedSeries,
@@ -48,7 +49,10 @@ class Quality:
     affiliation_recall: float
     """0 to 1."""
     alarms: AlarmReport
-    """Over all series, those without events included."""
+    """Over all series but those of `elsewhere`, those without events included."""
+    elsewhere: dict[str, float]
+    """Alarms a week in series that are normal in another way than what was learnt, by their role
+    (`division.UNLEARNT_ROLES`): no threshold was set for these."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; None for what is not defined."""
@@ -66,6 +70,7 @@ class Quality:
             "false_alarms": report.false_alarms,
             "false_alarms_per_week": report.false_alarms_per_week,
             "normal_weeks": report.normal_weeks,
+            "false_alarms_per_week_elsewhere": self.elsewhere,
             "by_severity": {
                 severity: {
                     "events": each.events,
@@ -192,13 +197,24 @@ def judge(explanation: Explanation, rule: AlarmRule) -> Quality | None:
             float(column[~np.isnan(column)].mean()) if not np.isnan(column).all() else math.nan
             for column in columns
         ]
-    report = judge_alarms(
-        [(each.series, each.scores) for each in explanation.series],
-        rule.threshold,
-        merge_gap=rule.merge_gap,
-    )
+    apart: dict[str, list[tuple[Series, NDArray[np.float64]]]] = {}
+    scored: list[tuple[Series, NDArray[np.float64]]] = []
+    for each in explanation.series:
+        role = role_of(each.series)
+        of_role = apart.setdefault(role, []) if role in UNLEARNT_ROLES else scored
+        of_role.append((each.series, each.scores))
+    report = judge_alarms(scored, rule.threshold, merge_gap=rule.merge_gap)
     ordered = sorted(report.by_severity.items(), key=lambda item: _rank(item[0]))
-    return Quality(len(rankings), *means, alarms=replace(report, by_severity=dict(ordered)))
+    elsewhere = {
+        role: judge_alarms(others, rule.threshold, merge_gap=rule.merge_gap).false_alarms_per_week
+        for role, others in apart.items()
+    }
+    return Quality(
+        len(rankings),
+        *means,
+        alarms=replace(report, by_severity=dict(ordered)),
+        elsewhere=elsewhere,
+    )
 
 
 def _rank(severity: str) -> int:

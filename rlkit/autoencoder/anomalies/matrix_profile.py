@@ -20,9 +20,9 @@ from rlkit.autoencoder.anomalies.scaling import ChannelScaling, ScalingConfig, l
 from rlkit.autoencoder.anomalies.series import Series
 from rlkit.autoencoder.anomalies.windows import (
     WindowConfig,
+    check_holds_window,
     missing_share,
     spread,
-    window_count,
 )
 
 BASELINE_WINDOWS = 32
@@ -72,10 +72,7 @@ class MatrixProfile:
         parts: list[NDArray[np.float64]] = []
         between = np.full((1, len(scaling.channels)), np.nan)
         for series in normal:
-            try:
-                window_count(len(series), self.windows)
-            except ValueError as error:
-                raise ValueError(f"normal series {series.name!r}: {error}") from error
+            check_holds_window(series, self.windows)
             prepared = scaling.prepare(series)
             parts += [np.where(prepared.missing, np.nan, prepared.values), between]
         kept = np.concatenate(parts[:-1])
@@ -117,7 +114,7 @@ class MatrixProfile:
 
     def _distances(self, fitted: _Fitted, series: Series) -> NDArray[np.float64]:
         """(count, channels), of each window to the nearest normal one."""
-        window_count(len(series), self.windows)
+        check_holds_window(series, self.windows)
         values = fitted.scaling.prepare(series).values
         join, length = _stumpy().stump, self.windows.length
         profiles: list[NDArray[np.float64]] = []

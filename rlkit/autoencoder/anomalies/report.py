@@ -178,6 +178,11 @@ def _quality(quality: Quality) -> str:
         f"weeks, {_number(report.false_alarms_per_week)} a week. An alarm speaks of the event in "
         "which it starts, and of no other."
     )
+    words += "".join(
+        f" In series of the role {role}, where nothing is wrong and all is new, there were "
+        f"{_number(weekly)} a week."
+        for role, weekly in quality.elsewhere.items()
+    )
     return (
         f"<h2>How far to trust it</h2><section><p>{escape(words)}</p>{severity}{ranking}</section>"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.reasons import reason_of
+from rlkit.reasons import DAMAGED_ARCHIVE, reason_of
 from rlkit.whole_files import whole_file
 
 FORMAT_VERSION = 1
@@ -143,6 +142,6 @@ def read_series(path: str | os.PathLike[str]) -> tuple[Series, ...]:
         raise
     except OSError as error:
         raise SeriesFileError(f"{path}: cannot be read: {reason_of(error)}") from error
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         reason = reason_of(error)
         raise SeriesFileError(f"{path}: damaged, or no file of series ({reason})") from error

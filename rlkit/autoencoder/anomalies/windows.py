@@ -14,6 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from rlkit.autoencoder.anomalies.series import Series
+
 Alignment = Literal["end", "mean"]
 
 
@@ -55,6 +57,14 @@ def window_count(steps: int, config: WindowConfig) -> int:
             f"a window of {config.length} steps is longer than the series of {steps} steps"
         )
     return (steps - config.length) // config.stride + 1
+
+
+def check_holds_window(series: Series, config: WindowConfig) -> None:
+    """Raise ValueError, by its name, where a series is shorter than a window."""
+    try:
+        window_count(len(series), config)
+    except ValueError as error:
+        raise ValueError(f"series {series.name!r}: {error}") from error
 
 
 def windows_of(values: NDArray[np.float64], config: WindowConfig) -> NDArray[np.float64]:

@@ -12,7 +12,9 @@ import torch
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
+from rlkit.autoencoder import losses
 from rlkit.autoencoder.autoencoder import (
+    _FILE,
     Autoencoder,
     AutoencoderFileError,
     find_autoencoder,
@@ -24,8 +26,10 @@ from rlkit.autoencoder.fitting import Epoch
 from rlkit.autoencoder.network import AutoencoderNetwork
 from rlkit.divergence import DivergenceError
 from rlkit.estimator import NotFittedError
+from rlkit.policy_file import space_to_json
 from rlkit_agents.networks import NetworkConfig
 
+SPACE = gym.spaces.Box(-np.inf, np.inf, (8,), np.float32)
 KINDS = ["plain", "denoising", "sparse", "contractive", "variational"]
 
 
@@ -212,6 +216,41 @@ def test_scikit_learns_clone_and_parameters() -> None:
     assert "kind='sparse'" in repr(autoencoder)
 
 
+def test_new_parameters_wait_for_the_next_fit(tmp_path: Path) -> None:
+    autoencoder = quick(epochs=1).fit(plane(100))
+    before = autoencoder.inverse_transform(autoencoder.transform(plane(5)))
+    autoencoder.set_params(latents=3)
+    after = autoencoder.inverse_transform(autoencoder.transform(plane(5)))
+    assert np.array_equal(before, after)
+    assert autoencoder.decode_bytes(autoencoder.encode_bytes(plane(5))).shape == (5, 8)
+    autoencoder.save(tmp_path / "a.safetensors")
+    assert load_autoencoder(tmp_path / "a.safetensors").config.latents == 2
+    assert autoencoder.fit(plane(100)).transform(plane(5)).shape == (5, 3)
+
+
+def test_what_failed_to_fit_is_not_fitted() -> None:
+    autoencoder = quick(augmentation=("shift:2",))
+    with pytest.raises(ValueError, match="pictures"):
+        autoencoder.fit(plane(100))
+    with pytest.raises(NotFittedError):
+        autoencoder.transform(plane(5))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.bool_])
+def test_whole_numbers_are_coded_and_come_back(dtype: type[np.generic]) -> None:
+    bits = np.repeat(np.random.default_rng(0).integers(0, 2, (200, 4)), 2, axis=1)
+    space = gym.spaces.Box(0, 1, (8,), np.int8)
+    autoencoder = quick(latents=4, epochs=60, learning_rate=1e-2).fit(
+        bits.astype(dtype), space=space
+    )
+    decoded = autoencoder.inverse_transform(autoencoder.transform(bits.astype(dtype)))
+    assert decoded.dtype == np.int8
+    assert (decoded == bits).mean() > 0.95
+    assert set(np.unique(decoded)) <= {0, 1}
+    assert autoencoder.network.codes((8,), np.dtype(dtype))
+    assert not autoencoder.network.codes((8,), np.dtype(np.uint8))
+
+
 def test_a_file_brings_everything_back(tmp_path: Path) -> None:
     autoencoder = quick(epochs=2).fit(plane(100))
     autoencoder.provenance = {"environment": {"id": "test"}}
@@ -236,6 +275,16 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(AutoencoderFileError, match=r"a\.safetensors"):
         load_autoencoder(file)
+    header = {"space": space_to_json(SPACE), "provenance": {}}
+    for config in ({"activation": "magic"}, {"augmentation": [3]}, {"latents": "many"}):
+        _FILE.write(file, {**header, "config": config}, {"mean": torch.zeros(8)})
+        with pytest.raises(AutoencoderFileError, match="describes no autoencoder") as caught:
+            load_autoencoder(file)
+        assert "\n" not in str(caught.value)
+    _FILE.write(file, {**header, "config": {}}, {"mean": torch.zeros(8)})
+    with pytest.raises(AutoencoderFileError, match="describes no autoencoder") as caught:
+        load_autoencoder(file)
+    assert "\n" not in str(caught.value)
     with pytest.raises(AutoencoderFileError, match="no such file"):
         find_autoencoder("nowhere")
 
@@ -266,6 +315,11 @@ def test_observations_that_do_not_fit_are_refused() -> None:
         fitted.transform(np.zeros((3, 8), np.uint8))
     with pytest.raises(ValueError, match="2 numbers each"):
         fitted.inverse_transform(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="2 numbers each"):
+        fitted.decode_bytes(np.zeros((3, 3), np.uint8))
+    bits = gym.spaces.Box(0, 1, (8,), np.uint8)
+    with pytest.raises(ValueError, match="shades from 0 to 255, but these end at 1: give them as"):
+        quick().fit(np.zeros((30, 8), np.uint8), space=bits)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +332,8 @@ def test_observations_that_do_not_fit_are_refused() -> None:
         ({"masked": 1.0}, "masked"),
         ({"penalty": math.nan}, "penalty"),
         ({"learning_rate": 0.0}, "learning_rate"),
+        ({"latent_activation": "relu"}, "there are linear, sigmoid, tanh"),
+        ({"precision": "half"}, "there are auto, float32, bfloat16"),
         ({"kind": "variational", "latent_activation": "sigmoid"}, "must be linear"),
     ],
 )
@@ -316,3 +372,15 @@ def test_learning_that_diverges_stops_with_a_clear_line() -> None:
     with pytest.raises(DivergenceError, match="learning_rate"):
         autoencoder.fit(plane(300))
     assert all(torch.isfinite(w).all() for w in autoencoder.network.parameters())
+
+
+def test_the_contractive_penalty_is_exact_whatever_the_precision() -> None:
+    shown = pictures(6)
+    space = gym.spaces.Box(0, 255, (1, 42, 42), np.uint8)
+    config = AutoencoderConfig(kind="contractive", latents=3, penalty=1e6, precision="bfloat16")
+    torch.manual_seed(0)
+    network = AutoencoderNetwork(space, config)
+    observations = torch.from_numpy(shown)
+    norms = losses.jacobian_norm(network.encoder, network.scaled(observations)).detach()
+    loss = float(network.loss(observations).detach())
+    assert loss == pytest.approx(1e6 * float(norms.mean()), rel=1e-5)

@@ -66,6 +66,8 @@ def test_a_fault_is_found_and_reported(
     assert next(iter(alarm["channels"])) == "power"
     assert alarm["event"]["delay"] == alarm["start"] - 150
     assert found["quality"]["event_recall"] == 1.0
+    assert list(found["quality"]["false_alarms_per_week_elsewhere"]) == ["changed_policy"]
+    assert found["quality"]["normal_weeks"] == pytest.approx(250 / 168)  # of the test series alone
     assert found["quality"]["auroc"] > 0.9
     assert found["alarms_per_week"] == 1.0
     assert found["threshold_set_on_weeks"] == pytest.approx(600 / 168)
@@ -109,7 +111,8 @@ def test_a_kept_autoencoder_finds_the_same_as_before(
 def test_other_detectors_find_it_as_well(
     detector: str, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = told([str(file), "--detector", detector, "--window.length", "8"], capsys)
+    windows = [] if detector == "cusum" else ["--window.length", "8"]
+    found = told([str(file), "--detector", detector, *windows], capsys)
     assert found["detector"] == detector
     assert found["quality"]["auroc"] > 0.7
 
@@ -187,6 +190,7 @@ def test_a_fitted_detector_watches_a_file_in_plain_words(
         ("flow,power,heat\n1,2,3\n1,2\n", "line 3 of"),
         ("flow,power,heat\n1,2,warm\n", "line 2: heat is 'warm', which is no number"),
         ("flow,power,heat\n1,inf,3\n", "infinite value in channel 'power'"),
+        (f"flow,power,heat\n1,2,{'3' * 140_000}\n", "line 2 of"),
     ],
 )
 def test_rows_that_do_not_fit_are_told(file: Path, tmp_path: Path, text: str, message: str) -> None:
@@ -212,7 +216,10 @@ def test_rows_that_do_not_fit_are_told(file: Path, tmp_path: Path, text: str, me
         (["FILE", "--load", "d.safetensors", "--online", "-"], "would not be looked at"),
         (["FILE", "--false-alarms-per-week", "-1"], "--false-alarms-per-week is -1.0"),
         (["FILE", *PCA, "--held-out", "2"], "held_out is a share above 0 and below 1, got 2.0"),
-        (["FILE", *PCA, "--window.length", "900"], "a window of 900 steps is longer than"),
+        (["FILE", *PCA, "--window.length", "900"], "series 'normal-0': a window of 900 steps is"),
+        (["FILE", *PCA, "--autoencoder.pool", "2"], "--autoencoder.pool: the detector is pca"),
+        (["FILE", "--cusum.slack", "2"], "--cusum.slack: the detector is autoencoder"),
+        (["FILE", "--detector", "cusum", "--window.length", "9"], "cusum, which has no windows"),
         (["FILE", "--window.length", "0"], "a window needs at least one step, got 0"),
         (["FILE", "--autoencoder.pool", "7"], "windows of 64 steps cannot be pooled by 7"),
         (["FILE", *PCA, "--window.alignment", "mean", "--online", "-"], "only the alignment 'end'"),

@@ -79,6 +79,7 @@ def test_evaluating_records_other_observations(trained: Path, capsys) -> None:
     assert 0 < first["error"] < 2
     assert main([*command, "--play.seed", "5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["error"] != first["error"]
+    assert first["absolute_error"] > 0
     assert main(command) == 0
     assert "16 bytes in 2 (8 to 1)" in capsys.readouterr().out
 

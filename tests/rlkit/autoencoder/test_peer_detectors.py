@@ -161,7 +161,7 @@ class TestMatrixProfile:
         detector = MatrixProfile(windows=WINDOWS)
         with pytest.raises(RuntimeError, match="call fit first"):
             detector.decision_function(waves(1))
-        with pytest.raises(ValueError, match="normal series 'series': a window of 8"):
+        with pytest.raises(ValueError, match="series 'series': a window of 8"):
             detector.fit([waves(1, 5)])
         gappy = waves(1, 12).values.copy()
         gappy[::5, 1] = np.nan

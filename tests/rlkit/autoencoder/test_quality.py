@@ -38,3 +38,5 @@ def test_errors_are_of_what_is_decoded() -> None:
 def test_nothing_cannot_be_measured() -> None:
     with pytest.raises(ValueError, match="there are none"):
         measure(Rounding(), np.zeros((0, 2), np.float32))
+    with pytest.raises(ValueError, match="all alike"):
+        measure(Rounding(), np.ones((3, 2), np.float32))

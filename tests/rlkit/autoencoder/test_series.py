@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,18 @@ def test_files_that_cannot_be_used_are_named_in_one_line(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(SeriesFileError, match="damaged"):
         read_series(path)
+
+
+def test_a_flipped_bit_is_read_or_told(tmp_path: Path) -> None:
+    path = tmp_path / "series.npz"
+    write_series(path, [Series(np.arange(12.0).reshape(6, 2), ("a", "b"), 60.0)])
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with suppress(SeriesFileError):
+            read_series(path)
 
 
 def test_a_file_of_pickles_is_not_opened(tmp_path: Path) -> None:
