@@ -51,6 +51,8 @@ def draw_pickers(evaluation: Mapping[str, Any]) -> str:
     """
     tiers: Mapping[str, Mapping[str, _Row]] = evaluation["tiers"]
     episodes = evaluation["protocol"]["episodes"]
+    few = evaluation["protocol"]["episodes_of"].get(ORACLE, episodes)
+    oracles = ", the same for all" if few == episodes else f", {few} of them for the oracle"
     bottom = _TOP + max(_ROW * len(tiers), _SQUARE)
     kept = [row for of in tiers.values() if (row := of.get(AGENT)) and row["calibration"]]
     panel = Panel(
@@ -61,7 +63,7 @@ def draw_pickers(evaluation: Mapping[str, Any]) -> str:
         text(
             24,
             55,
-            f"{episodes} bins in each tier, the same for all; lines: 95 % intervals",
+            f"{episodes} bins in each tier{oracles}; lines: 95 % intervals",
             "small",
         ),
         *_legend(AGENT in next(iter(tiers.values()))),

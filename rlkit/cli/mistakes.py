@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _EXPECTED = {
+    "concurrent.futures.process": "BrokenProcessPool",
     "rlkit.autoencoder.anomalies.detector_file": "DetectorFileError",
     "rlkit.autoencoder.anomalies.series": "SeriesFileError",
     "rlkit.autoencoder.autoencoder": "AutoencoderFileError",
@@ -28,6 +29,7 @@ _EXPECTED = {
     "rlkit.policy_file": "PolicyFileError",
     "rlkit.training": "RecipeError",
     "rlkit_agents.algorithm": "NonFiniteGradientError",
+    "rlkit_envs.bin_picking.workers": "WorkerError",
     "rlkit_envs.data_center.energyplus.engine": "EnergyPlusError",
 }
 """Module -> its exception whose message is written for users."""

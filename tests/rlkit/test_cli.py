@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlkit.cli.main import COMMANDS, main
+from rlkit.cli.mistakes import explain
+from rlkit_envs.bin_picking.workers import WorkerError
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -225,3 +228,11 @@ def test_bench_prints_one_object_and_writes_it(
     assert json.loads(said.out)["ratios"] == {"a": 2}
     assert said.err == "a library talks\nmeasuring\n"
     assert "trains nothing" in mistake(capsys, "bench", "storage", "--minutes", "2")
+
+
+def test_a_lost_process_of_workers_is_told_in_one_line():
+    assert explain(WorkerError("a process of bins ended with exit code -9")) == (
+        "a process of bins ended with exit code -9"
+    )
+    assert explain(BrokenProcessPool("a process was\nterminated")) == "a process was terminated"
+    assert explain(RuntimeError("a bug")) is None

@@ -16,7 +16,8 @@ def row(success: float, calibration=None) -> dict:
 
 
 def evaluation(**pickers) -> dict:
-    return {"protocol": {"episodes": 12}, "tiers": {"mixed": pickers}}
+    protocol = {"episodes": 12, "episodes_of": {"oracle": 3}}
+    return {"protocol": protocol, "tiers": {"mixed": pickers}}
 
 
 KEPT = {
@@ -43,6 +44,7 @@ def across(commands: str) -> float:
 def test_pickers_stand_where_their_success_is():
     others = {"highest": row(0.5), "segment centroid": row(0.75)}
     drawn = draw_pickers(evaluation(agent=row(0.9, KEPT), oracle=row(1.0), **others))
+    assert "12 bins in each tier, 3 of them for the oracle" in drawn
     agent, oracle = across(paths(drawn, "agent dot")[1]), across(paths(drawn, "oracle ring")[1])
     highest, centroid = (across(found) for found in paths(drawn, "other small-dot")[1:])
     assert centroid - highest == pytest.approx(0.25 / 0.1 * (oracle - agent), abs=0.5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Literal
 
 from rlkit_envs.bin_picking.controller import MotionConfig
@@ -53,14 +55,22 @@ class BinPickingConfig:
     """How the tool moves."""
 
     def __post_init__(self) -> None:
+        for name, made in (("tool", ToolConfig), ("motion", MotionConfig)):
+            given = getattr(self, name)
+            if isinstance(given, Mapping):  # as a run's folder tells of it
+                object.__setattr__(self, name, made(**given))
+        for name in ("parts", "pixels", "leans", "shake_after", "failures_in_a_row"):
+            number = getattr(self, name)
+            if number is not None and not isinstance(number, Integral):
+                raise ValueError(f"{name} must be a whole number, got {number!r}")
         for tier in self._tiers().values():
             self.camera(tier)
         if self.shapes not in ("training", "held_out"):
             raise ValueError(f"shapes must be 'training' or 'held_out', not {self.shapes!r}")
         if self.parts is not None and self.parts < 1:
             raise ValueError(f"a bin needs at least one part, got parts={self.parts}")
-        if self.force_n is not None and not self.force_n > 0:
-            raise ValueError(f"force_n must be above 0, got {self.force_n}")
+        if self.force_n is not None and not 0 < self.force_n < math.inf:
+            raise ValueError(f"force_n must be above 0 and finite, got {self.force_n}")
         if self.bin_side_m <= 2 * self.tool.face_radius_m:
             raise ValueError(
                 f"a bin of {1e3 * self.bin_side_m:g} mm is too small for a tool of "

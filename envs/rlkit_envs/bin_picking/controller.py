@@ -7,6 +7,7 @@ wall and lets go.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -71,6 +72,13 @@ class MotionConfig:
     robot that made some 5,000 tries in eight hours (Fanuc and Preferred Networks 2015)."""
     travel_m_per_s: float = 1.0
     """Through free air, in the cycle's time."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            moves = "_per_s" in name  # a speed or an acceleration, without which nothing arrives
+            if not (value > 0 if moves else value >= 0) or not math.isfinite(value):
+                least = "above 0" if moves else "at least 0"
+                raise ValueError(f"{name} must be {least} and finite, got {value}")
 
 
 @dataclass(frozen=True)

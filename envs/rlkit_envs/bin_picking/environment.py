@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
-from gymnasium.error import ResetNeeded
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.bins import Bins
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
+from rlkit_envs.bin_picking.sensor import HIGHEST_M
 from rlkit_envs.bin_picking.workers import InProcess, Worker, shares
 
 StepResult: TypeAlias = tuple[
@@ -72,7 +73,8 @@ class BinPickingEnvs(VectorEnv):
     `simulated_s` and `cycle_s` (what a robot would take); and `episode_counts`: name ->
     (num_envs,) float64, meaningful where an episode ended.
 
-    While bins are stepped by `send` and `recv`, the caller can compute something else.
+    While bins are stepped by `send` and `recv`, the caller can compute something else, but ask the
+    bins for nothing: all else raises AlreadyPendingCallError, and `recv` alone NoAsyncCallError.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class BinPickingEnvs(VectorEnv):
         pixels, channels = self.config.pixels, self.config.channels
         low = np.zeros((channels, pixels, pixels), np.float32)
         high = np.ones_like(low)
-        high[0] = 1e3
+        high[0] = 1e3 * HIGHEST_M
         if self.config.normals:
             low[1:4] = -1.0
         self.single_observation_space = Box(low, high, dtype=np.float32)
@@ -114,6 +116,7 @@ class BinPickingEnvs(VectorEnv):
         else:
             self._workers = [Worker(self.config, share) for share in self._shares]
         self._ready = False
+        self._stepping = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -125,6 +128,7 @@ class BinPickingEnvs(VectorEnv):
         """
         if options:
             raise ValueError(f"there are no reset options here, got {options!r}")
+        self._require_rest("reset")
         super().reset(seed=seed)
         seeds = None
         if seed is not None or not self._ready:
@@ -147,10 +151,17 @@ class BinPickingEnvs(VectorEnv):
         actions = self._checked(actions)
         for worker, share in zip(self._workers, self._split(actions), strict=True):
             worker.ask("step", share)
+        self._stepping = True
 
     def _require_reset(self) -> None:
         if not self._ready:
             raise ResetNeeded("call reset() first: nothing is in the bins yet")
+        self._require_rest("step")
+
+    def _require_rest(self, name: str) -> None:
+        """Raise AlreadyPendingCallError while a step is under way."""
+        if self._stepping:
+            raise AlreadyPendingCallError("a step is under way: call recv() first", name)
 
     def _checked(self, actions: NDArray[np.integer]) -> NDArray[np.integer]:
         """(num_envs,) actions on the grid of bins that have been filled; raises as `step` does."""
@@ -170,7 +181,10 @@ class BinPickingEnvs(VectorEnv):
         return actions
 
     def recv(self) -> StepResult:
-        """Finish the step that `send` began."""
+        """Finish the step that `send` began. Raises NoAsyncCallError where none did."""
+        if not self._stepping:
+            raise NoAsyncCallError("no step is under way: call send() first", "step")
+        self._stepping = False
         answers = self._answers()
         observations = np.concatenate([answer[0] for answer in answers])
         values = {
@@ -211,11 +225,17 @@ class BinPickingEnvs(VectorEnv):
         return [state for states in self._answers() for state in states]
 
     def set_state(self, state: BinState) -> NDArray[np.float32]:
-        """Go on, bit for bit, where `state` was taken; returns the observations."""
+        """Go on, bit for bit, where `state` was taken; returns the observations.
+
+        Raises ValueError for a state of other bins, after which a reset is due.
+        """
+        self._require_rest("set_state")
         if len(state) != self.num_envs:
             raise ValueError(f"a state of {len(state)} bins does not fit {self.num_envs}")
+        self._ready = False
+        observations = np.concatenate(self._call("set_state", self._split(state)))
         self._ready = True
-        return np.concatenate(self._call("set_state", self._split(state)))
+        return observations
 
     @property
     def bins_here(self) -> Bins | None:

@@ -76,13 +76,19 @@ class PickingBin:
     # Episodes
 
     def begin(self) -> None:
-        """Start the next episode with a full bin."""
-        self.episode += 1
+        """Start the next episode with a full bin: the first of the next ones that can be filled."""
         self.attempts = self.failures_in_a_row = 0
         self.counts = dict.fromkeys((outcome.value for outcome in OUTCOMES), 0.0)
         self.counts["cycle_s"] = 0.0
-        self._build()
-        self._fill()
+        for left in reversed(range(_REFILLS)):
+            self.episode += 1
+            try:
+                self._build()
+                self._fill()
+                break
+            except UnstablePhysicsError:
+                if not left:
+                    raise
         self.memory.clear()
         self._look()
 
@@ -156,11 +162,12 @@ class PickingBin:
 
         poses: (parts, 7) of those that lie there. thrown: (parts,) which fall from above, and again
         where the physics breaks down. Returns (parts,) those that still lie badly after some tries.
+        Raises UnstablePhysicsError where it broke down in the last of them.
         """
         scene = self.scene
         poses = poses.copy()
         falling, badly = thrown, thrown
-        for _ in range(_REFILLS):
+        for left in reversed(range(_REFILLS)):
             poses[falling] = self._above(int(falling.sum()), random)
             try:
                 scene.place(poses, present)
@@ -168,6 +175,8 @@ class PickingBin:
                 scene.shake(shake_s)
                 scene.settle(_FILL_S)
             except UnstablePhysicsError:  # thin bars that fall into each other can burst apart
+                if not left:
+                    raise
                 badly = falling = thrown
                 continue
             poses = scene.poses()
@@ -336,13 +345,24 @@ class PickingBin:
         }
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from where `state` was taken, in a bin of the same configuration."""
+        """Go on from where `state` was taken, in a bin of the same configuration.
+
+        Raises ValueError for a state of another configuration, as far as its pictures and parts
+        tell; the bin is then to be begun anew.
+        """
+        wanted = (self.config.channels, self.config.pixels, self.config.pixels)
+        if (seen := np.shape(state["observation"])) != wanted:
+            raise ValueError(f"a state with pictures of {seen} does not fit a bin of {wanted}")
         seed, episode = tuple(int(part) for part in state["seed"]), int(state["episode"])
         if (seed, episode) != (self.seed, self.episode):
             self.seed, self.episode = seed, episode
             self._build()
             names = (*(outcome.value for outcome in OUTCOMES), "cycle_s")
             self.counts = dict.fromkeys(names, 0.0)
+        if len(state["poses"]) != len(self.parts):
+            raise ValueError(
+                f"a state of {len(state['poses'])} parts does not fit a bin of {len(self.parts)}"
+            )
         self.counts = dict(zip(self.counts, state["counts"].tolist(), strict=True))
         self.attempts = int(state["attempts"])
         self.failures_in_a_row = int(state["failures_in_a_row"])

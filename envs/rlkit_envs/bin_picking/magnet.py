@@ -10,6 +10,7 @@ rim and saturation of thin sheets are left out.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,8 @@ class MagnetConfig:
 
     def __post_init__(self) -> None:
         for name in ("force_n", "gap_m"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

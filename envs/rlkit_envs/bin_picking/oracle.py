@@ -1,4 +1,4 @@
-"""The best that any policy could do: it tries pixels out in a copy of the bin, and knows the rest.
+"""The best that any policy with an upright tool could do: it tries pixels out in a copy of the bin.
 
 It shows what a bin allows. Where it finds nothing, no pixel of those tried would have worked.
 """

@@ -7,6 +7,7 @@ attracts in `magnet.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,8 +98,10 @@ class ToolConfig:
 
     def __post_init__(self) -> None:
         for name in ("face_radius_m", "spring_n_per_m", "stroke_m", "shaft_length_m"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
+        if not 0 <= self.friction < math.inf:
+            raise ValueError(f"friction must be at least 0 and finite, got {self.friction}")
 
 
 class Scene:

@@ -6,6 +6,7 @@ negative x, so that a picture of the map has x to the right and y upwards.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.rays import look_down
 from rlkit_envs.bin_picking.scene import Array, Scene
+
+HIGHEST_M = 1.0
+"""What a camera tells is never higher."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class CameraConfig:
             raise ValueError(f"a camera needs at least 8 pixels a side, got {self.pixels}")
         if not self.field_m > 0:
             raise ValueError(f"field_m must be above 0, got {self.field_m}")
-        if not self.noise_m >= 0:
-            raise ValueError(f"noise_m must be at least 0, got {self.noise_m}")
+        if not 0 <= self.noise_m < math.inf:
+            raise ValueError(f"noise_m must be at least 0 and finite, got {self.noise_m}")
         if not 0 <= self.drop_out < 1:
             raise ValueError(f"drop_out must be in [0, 1), got {self.drop_out}")
 
@@ -83,10 +87,10 @@ class Camera:
         return Picture(heights.reshape(shape), normals.reshape(*shape, 3), part.reshape(shape))
 
     def look_badly(self, heights_m: Array, random: np.random.Generator) -> Array:
-        """Heights with the camera's noise and drop-out."""
+        """Heights with the camera's noise and drop-out, from 0 to `HIGHEST_M`."""
         config = self.config
         if config.noise_m == 0.0 and config.drop_out == 0.0:
             return heights_m
         seen = heights_m + config.noise_m * random.normal(size=heights_m.shape)
-        seen = np.maximum(0.0, seen)
+        seen = np.clip(seen, 0.0, HIGHEST_M)
         return np.where(random.random(heights_m.shape) < config.drop_out, 0.0, seen)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -96,10 +97,11 @@ def shares(count: int, processes: int) -> Sequence[int]:
 def _serve(pipe: Connection, config: BinPickingConfig, count: int) -> None:
     """Answer until told to end, or until nobody is there.
 
-    An interrupt from the keyboard, which reaches all processes of a terminal, is for the one that
-    asks: it finishes its step, and then ends this one.
+    What reaches all processes of a group, such as an interrupt from the keyboard or the end of
+    `timeout`, is for the one that asks: it finishes its step, and then ends this one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgrp()
     bins = Bins(config, count)
     with contextlib.suppress(EOFError, OSError):
         while (asked := pipe.recv()) is not None:

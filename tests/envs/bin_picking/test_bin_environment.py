@@ -1,9 +1,12 @@
 """The environments: Gymnasium's rules, what a step tells, and bad input."""
 
+import json
+from dataclasses import asdict
+
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError, ResetNeeded
 from gymnasium.spaces import Discrete
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
@@ -12,9 +15,10 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 import rlkit_envs  # noqa: F401 (registers the environment)
 from rlkit_envs.bin_picking.bins import KIND_NAMES
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
-from rlkit_envs.bin_picking.controller import Outcome
+from rlkit_envs.bin_picking.controller import MotionConfig, Outcome
 from rlkit_envs.bin_picking.environment import EPISODE_COUNTS, BinPickingEnvs
 from rlkit_envs.bin_picking.episode import MARBLE_COLOUR, OUTCOMES, PickingBin
+from rlkit_envs.bin_picking.scene import ToolConfig
 from rlkit_envs.bin_picking.single_environment import BinPickingEnv
 
 ID = "rlkit/BinPicking-v0"
@@ -238,6 +242,54 @@ def test_reset_options_and_other_states_are_refused(envs):
     envs.reset(seed=0)
     with pytest.raises(ValueError, match="a state of 2 bins does not fit 1"):
         envs.set_state(envs.state() * 2)
+    others = {"pixels": 32, "parts": 4}
+    for (name, value), message in zip(
+        others.items(), ("pictures of .2, 32, 32.", "a state of 4 parts does not fit"), strict=True
+    ):
+        other = BinPickingEnvs(1, **{**TINY, name: value})
+        other.reset(seed=3)
+        with pytest.raises(ValueError, match=message):
+            envs.set_state(other.state())
+        with pytest.raises(ResetNeeded):
+            envs.step(np.array([0]))
+    envs.reset(seed=0)
+    envs.step(np.array([300]))
+
+
+def test_heights_stay_in_their_space_however_noisy():
+    envs = BinPickingEnvs(1, **TINY, noise_m=1.0)
+    observation, _ = envs.reset(seed=0)
+    assert envs.observation_space.contains(observation)
+    assert observation[0, 0].max() == 1000.0
+
+
+def test_a_configuration_comes_back_from_json():
+    config = BinPickingConfig(tool=ToolConfig(stroke_m=0.015), motion=MotionConfig(dwell_s=0.1))
+    told = json.loads(json.dumps(asdict(config)))
+    assert BinPickingConfig(**told) == config
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_while_a_step_is_under_way_nothing_else_is_asked(processes):
+    envs = BinPickingEnvs(1, processes=processes, **TINY)
+    envs.reset(seed=0)
+    with pytest.raises(NoAsyncCallError, match="call send"):
+        envs.recv()
+    state = envs.state()
+    envs.send(np.array([300]))
+    for ask in (
+        envs.reset,
+        envs.state,
+        envs.find_picks,
+        lambda: envs.set_state(state),
+        lambda: envs.send(np.array([300])),
+        lambda: envs.try_out(np.array([300])),
+    ):
+        with pytest.raises(AlreadyPendingCallError, match=r"call recv\(\) first"):
+            ask()
+    envs.recv()
+    assert envs.state()[0]["attempts"] == 1
+    envs.close()
 
 
 @pytest.mark.parametrize(
@@ -246,11 +298,22 @@ def test_reset_options_and_other_states_are_refused(envs):
         ({"tier": "easy"}, "no tier is called 'easy'"),
         ({"shapes": "all"}, "shapes must be 'training' or 'held_out', not 'all'"),
         ({"parts": 0}, "at least one part, got parts=0"),
-        ({"force_n": 0.0}, "force_n must be above 0, got 0.0"),
-        ({"force_n": float("nan")}, "force_n must be above 0, got nan"),
+        ({"force_n": 0.0}, "force_n must be above 0 and finite, got 0.0"),
+        ({"force_n": float("nan")}, "force_n must be above 0 and finite, got nan"),
+        ({"force_n": float("inf")}, "force_n must be above 0 and finite, got inf"),
+        ({"parts": 2.5}, "parts must be a whole number, got 2.5"),
+        ({"pixels": "64"}, "pixels must be a whole number, got '64'"),
+        ({"noise_m": float("inf")}, "noise_m must be at least 0 and finite, got inf"),
+        ({"tool": {"friction": -1.0}}, "friction must be at least 0 and finite, got -1.0"),
+        ({"tool": {"stroke_m": float("inf")}}, "stroke_m must be above 0 and finite, got inf"),
+        ({"motion": {"descent_m_per_s": 0.0}}, "descent_m_per_s must be above 0 and finite"),
+        ({"motion": {"relax_m_per_s": -0.1}}, "relax_m_per_s must be above 0 and finite"),
+        ({"motion": {"carry_m_per_s2": 0.0}}, "carry_m_per_s2 must be above 0 and finite"),
+        ({"motion": {"travel_m_per_s": float("nan")}}, "travel_m_per_s must be above 0 and"),
+        ({"motion": {"fixed_s": -100.0}}, "fixed_s must be at least 0 and finite, got -100.0"),
         ({"bin_side_m": 0.02}, "a bin of 20 mm is too small for a tool of 20 mm"),
         ({"pixels": 4}, "at least 8 pixels a side, got 4"),
-        ({"noise_m": -1.0}, "noise_m must be at least 0, got -1.0"),
+        ({"noise_m": -1.0}, "noise_m must be at least 0 and finite, got -1.0"),
         ({"drop_out": 2.0}, r"drop_out must be in \[0, 1\), got 2.0"),
         ({"leans": -1}, "leans must not be negative, got -1"),
         ({"lean_deg": 45.0}, "lean_deg must be above 0 and below 45, got 45.0"),

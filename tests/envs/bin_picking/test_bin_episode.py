@@ -7,6 +7,7 @@ from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.controller import Outcome
 from rlkit_envs.bin_picking.episode import OUTCOMES, PickingBin
 from rlkit_envs.bin_picking.oracle import find_pick
+from rlkit_envs.bin_picking.scene import Scene, UnstablePhysicsError
 from rlkit_envs.bin_picking.tiers import TIERS
 
 PIXELS = 24
@@ -175,6 +176,55 @@ def test_what_sank_in_or_jumped_out_is_thrown_in_again(monkeypatch: pytest.Monke
     assert bin_.scene.deepest_penetration_m() < 0.0005
     again.attempt(corner)
     np.testing.assert_array_equal(again.scene.poses(), bin_.scene.poses())
+
+
+def breaking(times: int):
+    """What settles parts, and breaks the physics down the first so many times."""
+    settle, left = Scene.settle, [times]
+
+    def broken(self: Scene, *arguments, **named):
+        if left[0]:
+            left[0] -= 1
+            raise UnstablePhysicsError("broken for a test")
+        return settle(self, *arguments, **named)
+
+    return broken
+
+
+def test_physics_that_breaks_down_while_parts_fall_in(monkeypatch: pytest.MonkeyPatch):
+    plain = begun()
+    monkeypatch.setattr(Scene, "settle", breaking(3))
+    bin_ = begun()
+    assert bin_.episode == 0
+    assert bin_.scene.present.all()
+    monkeypatch.setattr(Scene, "settle", breaking(8))  # in all tries: this bin cannot be filled
+    bin_ = begun()
+    assert bin_.episode == 1
+    assert bin_.scene.present.all()
+    monkeypatch.undo()
+    again = PickingBin(bin_.config, (0,))
+    again.set_state(bin_.state())
+    np.testing.assert_array_equal(again.observation, bin_.observation)
+    assert not np.array_equal(plain.observation, bin_.observation)
+
+
+def test_physics_that_breaks_down_while_a_part_is_thrown_in_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    bin_ = begun(parts=4, tier="single")
+    poses = bin_.scene.poses()
+    badly = np.array([False, True, False, False])
+    monkeypatch.setattr(bin_, "_lie_badly", lambda: badly)
+    monkeypatch.setattr(Scene, "pour", broken_pouring)
+    result = bin_.attempt(0)
+    assert result.attempt.outcome is Outcome.UNSTABLE
+    assert result.truncated
+    np.testing.assert_array_equal(bin_.scene.poses(), poses)
+    assert bin_.scene.present.all()
+
+
+def broken_pouring(self: Scene, seconds: float) -> None:
+    raise UnstablePhysicsError("broken for a test")
 
 
 def test_what_a_bin_does_not_hold_is_out(monkeypatch: pytest.MonkeyPatch):

@@ -73,6 +73,16 @@ def test_an_interrupt_is_for_the_one_that_asks():
     assert [worker._process.exitcode for worker in workers] == [0, 0]
 
 
+def test_what_ends_a_group_of_processes_is_for_the_one_that_asks():
+    """Such as `timeout`, which sends SIGTERM to all of a group; a training then finishes."""
+    envs = BinPickingEnvs(2, processes=2, **TINY)
+    envs.reset(seed=0)
+    workers = [worker for worker in envs._workers if isinstance(worker, Worker)]
+    groups = {os.getpgid(worker._process.pid or 0) for worker in workers}
+    assert os.getpgrp() not in groups
+    envs.close()
+
+
 def test_closing_ends_the_processes_and_may_be_done_twice():
     envs = BinPickingEnvs(2, processes=2, **TINY)
     processes = [worker._process for worker in envs._workers if isinstance(worker, Worker)]

@@ -131,8 +131,8 @@ def test_noise_and_drop_out_have_the_size_that_is_asked_for():
     [
         ({"pixels": 4}, "at least 8 pixels a side, got 4"),
         ({"field_m": 0.0}, "field_m must be above 0, got 0.0"),
-        ({"noise_m": -0.1}, "noise_m must be at least 0, got -0.1"),
-        ({"noise_m": float("nan")}, "noise_m must be at least 0, got nan"),
+        ({"noise_m": -0.1}, "noise_m must be at least 0 and finite, got -0.1"),
+        ({"noise_m": float("nan")}, "noise_m must be at least 0 and finite, got nan"),
         ({"drop_out": 1.0}, r"drop_out must be in \[0, 1\), got 1.0"),
     ],
 )

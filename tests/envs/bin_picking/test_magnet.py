@@ -145,7 +145,7 @@ def test_the_heaviest_part_by_hand():
 
 
 @pytest.mark.parametrize("name", ["force_n", "gap_m"])
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_impossible_magnets_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be above 0, got {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be above 0 and finite, got {value}"):
         MagnetConfig(**{name: value})
