@@ -19,6 +19,7 @@ from torch.nn import functional
 from rlkit_agents.augmentation_moves import Drawn, check_bytes, check_pictures, weighted_as
 
 _SHADES = 256
+_WIDEST_BLUR = 100  # pixels, beyond which nothing is left of any picture
 _KNOTS = 9  # of a palette's curve, 32 shades apart
 
 
@@ -34,8 +35,8 @@ class GaussianNoise:
     """Floats are cut off above it; None leaves them."""
 
     def __post_init__(self) -> None:
-        if not self.deviation > 0:
-            raise ValueError(f"deviation must be positive, got {self.deviation}")
+        if not 0 < self.deviation < math.inf:
+            raise ValueError(f"deviation must be positive and finite, got {self.deviation}")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low must be below high, got {self.low} and {self.high}")
 
@@ -224,8 +225,8 @@ class Blur:
     """Standard deviation of the bell."""
 
     def __post_init__(self) -> None:
-        if not self.pixels > 0:
-            raise ValueError(f"pixels must be positive, got {self.pixels}")
+        if not 0 < self.pixels <= _WIDEST_BLUR:
+            raise ValueError(f"pixels must be in (0, {_WIDEST_BLUR}], got {self.pixels}")
 
     def __call__(
         self, batch: Tensor, labels: Tensor | None = None, *, random: torch.Generator

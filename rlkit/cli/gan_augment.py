@@ -16,7 +16,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from rlkit.cli.gan_judgement import as_trained, judged
 from rlkit.cli.gan_rows import holds_pairs, read_material, write_examples
 from rlkit.cli.gan_translation import refuse
-from rlkit.cli.mistakes import Mistake
+from rlkit.cli.mistakes import Mistake, blaming_user
 from rlkit.cli.options import check_least, check_writable, parse
 from rlkit.gan.features import FeatureConfig
 from rlkit.gan.judging import JUDGE
@@ -154,18 +154,19 @@ def _filled(gan: GAN, material: Material, options: AugmentOptions, console: Cons
         raise Mistake(
             f"{options.learnt} has no labels, by which to find what a class was learnt from"
         )
-    of_classes = judge_classes(
-        gan,
-        material.data,
-        labels,
-        judgement.parts,
-        wanted=tuple(gaps),
-        learnt=(rows, kinds),
-        extractor=judgement.extractor,
-        name_of=material.name_of,
-        truncation=options.truncation,
-        seed=options.seed,
-    )
+    with blaming_user(ValueError):
+        of_classes = judge_classes(
+            gan,
+            material.data,
+            labels,
+            judgement.parts,
+            wanted=tuple(gaps),
+            learnt=(rows, kinds),
+            extractor=judgement.extractor,
+            name_of=material.name_of,
+            truncation=options.truncation,
+            seed=options.seed,
+        )
     told["class_verdicts"] = {
         material.name_of(label): each.to_json() for label, each in of_classes.items()
     }

@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     from rlkit.gan.gan import GAN
     from rlkit.gan.gan_file import save
     from rlkit.gan.generators import is_dense
-    from rlkit.gan.judging import Judge, digest, parted
+    from rlkit.gan.judging import Judge, check_parts, digest, parted
     from rlkit.run_folder import new_folder, provenance
 
     console = Console(stderr=True)
@@ -77,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     data, labels = material.data, material.labels
     parts = parted(len(data), labels, options.split)
     with blaming_user(ValueError, ImportError):
+        check_parts(parts, None if options.ignore_labels else labels)
         is_dense(options.gan, data.shape[1:])  # raises where networks do not suit such examples
         judge = Judge(data, labels, parts, features=options.judge)
     folder = new_folder(options.runs / material.name, "gan", options.gan.seed)

@@ -84,7 +84,7 @@ def tell_training(
         file.parent / "gan.json",
         {
             "file": str(file),
-            "config": asdict(estimator.config),
+            "config": asdict(estimator.config_),
             "provenance": estimator.provenance,
             "rows": {name: len(places) for name, places in asdict(parts).items()},
             "epochs": [asdict(epoch) for epoch in estimator.history_],

@@ -14,6 +14,7 @@ from rlkit.picture_sheet import sheet
 
 _SIDE = 8
 """Pictures in a row and rows of a sheet."""
+_IN_LINE = 1e-6  # sine of the angle between two latents, below which they point alike or apart
 
 
 class GANBoard:
@@ -167,6 +168,8 @@ def between(
     cosine = (begin / first * (end / second)).sum(-1, keepdims=True)
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
     weights = np.sin((1.0 - share) * angle), np.sin(share * angle)
+    if (np.sin(angle) < _IN_LINE).any():  # no arc leads from one to the other, or it has no length
+        return (begin + share * (end - begin)).astype(np.float32)
     direction = (weights[0] * begin / first + weights[1] * end / second) / np.sin(angle)
     return (direction * (first + share * (second - first))).astype(np.float32)
 

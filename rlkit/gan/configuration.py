@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from rlkit_agents.precision import Precision
@@ -19,6 +20,12 @@ NetworkKind = Literal["dense", "convolutional"]
 
 Augmentation = Literal["colour", "translation", "cutout"]
 """A kind of differentiable change to pictures; see `rlkit.gan.diff_augment`."""
+
+
+_WHOLE = (
+    *("penalty_every", "head_start", "discriminator_steps", "batch_size", "epochs", "patience"),
+    *("seed", "latents", "channels", "most_channels", "picture_noise", "pixel_noise"),
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,10 @@ class AdversarialConfig:
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         require("batch_size", self.batch_size, self.batch_size >= 2, "at least 2")
         for name in ("head_start", "seed"):
-            require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+            require(name, getattr(self, name), 0 <= getattr(self, name) < 2**63, "at least 0")
+        for name in _WHOLE:
+            number = getattr(self, name, 0)
+            require(name, number, isinstance(number, Integral), "a whole number")
         for name in ("r1", "r2"):
             value = getattr(self, name)
             require(name, value, 0.0 <= value < math.inf, "finite and not negative")

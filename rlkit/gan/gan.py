@@ -28,6 +28,7 @@ from rlkit.gan.training_data import (
     Examples,
     Scaling,
     check_discreteness,
+    check_variety,
     checked_examples,
     checked_labels,
     checked_pictures,
@@ -44,6 +45,7 @@ Examined = ArrayLike | Tensor
 class _Adversarial(ConfiguredEstimator[ConfigT]):
     """What both estimators have: an averaged generator, its history, and where it comes from."""
 
+    config_: ConfigT
     generator_: nn.Module
     history_: list[EpochRecord]
     shape_: tuple[int, ...]
@@ -83,6 +85,7 @@ class GAN(_Adversarial[GANConfig]):
 
     Parameters are the fields of `GANConfig`. After `fit`:
 
+    config_: the parameters that it was fitted with.
     generator_: the averaged generator, in evaluation mode.
     history_: an `EpochRecord` for each epoch.
     shape_: of an example, (channels, height, width) or (features,).
@@ -122,6 +125,7 @@ class GAN(_Adversarial[GANConfig]):
         classes, places = None, None
         if labels is not None:
             classes, places = checked_labels(labels, len(data))
+            check_variety(data, classes, places)
         if data.ndim == 2:
             check_discreteness(data)
         shape, count = tuple(data.shape[1:]), 0 if classes is None else len(classes)
@@ -146,7 +150,7 @@ class GAN(_Adversarial[GANConfig]):
             precision=_precision(config.precision, shape),
             change=change if config.augmentations and len(shape) == 3 else None,
         )
-        examples = Examples(data, places, fitted.scaling_, device)
+        examples = Examples(data, places, fitted.scaling_, device, classes)
         average, history = train(alternation, examples, fitted._follower(on_epoch))
         self.set_learned(average, shape, fitted.scaling_, classes, shares, history)
         self.learnt_rows_ = fingerprints(data.numpy())
@@ -162,7 +166,7 @@ class GAN(_Adversarial[GANConfig]):
         history: list[EpochRecord],
     ) -> Self:
         """Take over a fitted generator, such as from a file; see the class for what they are."""
-        self.generator_ = generator.eval()
+        self.config_, self.generator_ = self.config, generator.eval()
         self.shape_, self.scaling_ = shape, scaling
         self.classes_, self.class_shares_ = classes, class_shares
         self.history_ = history
@@ -211,8 +215,9 @@ class GAN(_Adversarial[GANConfig]):
         Raises NotFittedError, and ValueError for latents of another size or labels not learnt.
         """
         noise = np.asarray(latents, np.float32)
-        if noise.ndim != 2 or noise.shape[1] != self.config.latents:
-            raise ValueError(f"latents have {self.config.latents} numbers each, got {noise.shape}")
+        size = self._learned("config_").latents
+        if noise.ndim != 2 or noise.shape[1] != size:
+            raise ValueError(f"latents have {size} numbers each, got {noise.shape}")
         if labels is None and self._learned("classes_") is not None:
             raise ValueError("this GAN was fitted with labels, so say of which to make examples")
         return self._made(noise, self._places(len(noise), labels, 0))
@@ -225,7 +230,7 @@ class GAN(_Adversarial[GANConfig]):
         stream = self._learned("_sampling") if seed is None else np.random.default_rng(seed)
         if count < 0:
             raise ValueError(f"count must be at least 0, got {count}")
-        return stream.standard_normal((count, self.config.latents), np.float32)
+        return stream.standard_normal((count, self.config_.latents), np.float32)
 
     def _places(
         self, count: int, labels: Examined | None, seed: int | None
@@ -268,6 +273,7 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
 
     Parameters are the fields of `ImageToImageConfig`. After `fit`:
 
+    config_: the parameters that it was fitted with.
     generator_: the averaged U-Net, in evaluation mode.
     history_: an `EpochRecord` for each epoch.
     shape_: of an input, (channels, height, width).
@@ -334,7 +340,7 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
         history: list[EpochRecord],
     ) -> Self:
         """Take over a fitted U-Net, such as from a file; see the class for what they are."""
-        self.generator_ = generator.eval()
+        self.config_, self.generator_ = self.config, generator.eval()
         self.shape_, self.outputs_ = shape, outputs
         self.history_ = history
         self._forget_origin()
@@ -368,7 +374,7 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
     @property
     def noise_size(self) -> int:
         """Random numbers that a picture is translated with; see `image_to_image.noise_size`."""
-        return noise_size(self.config, self._learned("shape_"))
+        return noise_size(self._learned("config_"), self.shape_)
 
 
 def _truncated(latents: NDArray[np.float32], truncation: float) -> NDArray[np.float32]:

@@ -51,7 +51,7 @@ def save(path: str | os.PathLike[str], estimator: GAN | ImageToImage) -> None:
     tensors = {_GENERATOR + name: value for name, value in generator.state_dict().items()}
     tensors[_LEARNT_ROWS] = torch.from_numpy(estimator.learnt_rows_)
     header: dict[str, Any] = {
-        "config": to_json(estimator.config),
+        "config": to_json(estimator.config_),
         "shape": list(estimator.shape_),
         "history": [finite(asdict(record)) for record in estimator.history_],
         "provenance": estimator.provenance,

@@ -87,6 +87,27 @@ def parted(count: int, labels: NDArray[np.int64] | None, config: SplitConfig) ->
     return Parts(learnt=of_generator, judge=of_judge, compared=of_comparison)
 
 
+def check_parts(parts: Parts, labels: NDArray[np.int64] | None) -> None:
+    """Raise ValueError where a generator of `labels` (count,) cannot learn from its part, or be
+    judged by the others: it needs two examples of each class, and they one."""
+    if len(parts.learnt) < 2:
+        raise ValueError(
+            f"only {len(parts.learnt)} examples are left to learn from: give more, or smaller"
+            " shares to the judge and to comparisons (--split)"
+        )
+    if labels is None:
+        return
+    for kind in np.unique(labels):
+        shares = [int((labels[part] == kind).sum()) for part in (parts.learnt, parts.judge)]
+        compared = int((labels[parts.compared] == kind).sum())
+        if shares[0] < 2 or shares[1] < 1 or compared < 1:
+            raise ValueError(
+                f"class {kind} has {shares[0]} examples to learn from, {shares[1]} for the judge"
+                f" and {compared} to compare with, and needs 2, 1 and 1: give more of it, leave it"
+                " out, or learn without labels (--ignore-labels)"
+            )
+
+
 def unseen_parts(learnt: NDArray[np.bool_], labels: NDArray[np.int64] | None) -> Parts:
     """Cut rows of other data than a generator's own, by which it can be judged.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit.gan.training_data import checked_labels
 from rlkit.observations import ObservationsFileError, array_names, read_array, read_real_rows
 from rlkit.whole_files import whole_file
 
@@ -99,8 +100,9 @@ def write_labelled_rows(path: str | os.PathLike[str], rows: LabelledRows) -> Non
 def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
     """The examples that `write_labelled_rows` wrote, or others with `labels`.
 
-    Of a file of `images` or `observations` and `labels` alone, labels are called by their numbers,
-    and each example came about by itself. What is marked as generated is left out.
+    Of a file of `images` or `observations` and `labels` alone, those labels that occur are called
+    by their numbers, and each example came about by itself. What is marked as generated is left
+    out.
     Raises ObservationsFileError where the file cannot be read, or holds something else.
     """
     held = array_names(path)
@@ -109,15 +111,26 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
     try:
         if data.ndim == 3:
             data = data[:, np.newaxis]
-        names = (
-            tuple(read_array(path, "names").astype(str).tolist())
-            if "names" in held
-            else tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
-        )
+        if "names" in held:
+            names = tuple(read_array(path, "names").astype(str).tolist())
+        else:
+            _, places = checked_labels(labels, len(data), least=1)
+            names = tuple(str(int(label)) for label in np.unique(labels))
+            labels = places.numpy()
         groups = read_real_rows(path, "groups") if "groups" in held else np.arange(len(data))
-        about = json.loads(str(read_array(path, "about"))) if "about" in held else {}
+        about = _about(path) if "about" in held else {}
         return LabelledRows(data, labels, names, groups, about)
     except ObservationsFileError:
         raise
-    except (IndexError, TypeError, ValueError) as error:
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         raise ObservationsFileError(f"{path}: {error}") from error
+
+
+def _about(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        about = json.loads(str(read_array(path, "about")))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its array about is no JSON: {error}") from error
+    if not isinstance(about, dict):
+        raise ValueError("its array about is no JSON object")
+    return about

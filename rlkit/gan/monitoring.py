@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,14 +117,21 @@ class Monitor:
     """Judges epochs by the samples of the averaged generator, and keeps the last good one."""
 
     def __init__(
-        self, config: AdversarialConfig, real: Tensor, condition: Tensor | None, noise: Tensor
+        self,
+        config: AdversarialConfig,
+        real: Tensor,
+        condition: Tensor | None,
+        noise: Tensor,
+        classes: Sequence[int] | None = None,
     ) -> None:
         """real: (count, ...) scaled examples, for whose conditions samples are made of `noise`,
-        (count, latents); labels among the conditions, (count,) int64, make groups."""
+        (count, latents); labels among the conditions, (count,) int64, make groups. classes: what
+        these are called; by default by their numbers."""
         self._config = config
         self._condition, self._noise = condition, noise
         labels = condition is not None and condition.ndim == 1
         self._groups = condition if labels else None
+        self._classes = classes
         self._real = deviations(real, self._groups)
         self._last_apart = 0  # step of the generator
         self.good_epoch = 0
@@ -202,7 +210,8 @@ class Monitor:
         elif self._groups is not None:
             alike = [number for number, share in enumerate(shares) if share < COLLAPSED]
             if alike:
-                named = ", ".join(str(number) for number in alike)
+                called = range(len(shares)) if self._classes is None else self._classes
+                named = ", ".join(str(called[number]) for number in alike)
                 alarms.append(f"samples of one class are all but alike, in classes {named}")
         return alarms
 

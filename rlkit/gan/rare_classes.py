@@ -88,14 +88,16 @@ class RareClassesConfig:
     def __post_init__(self) -> None:
         for name in ("rare", "examples", "seeds", "augmentations"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.seeds:
-            raise ValueError("seeds names none")
+        if not self.seeds or min(self.seeds) < 0:
+            raise ValueError(f"seeds must be numbers of at least 0, got {self.seeds}")
         if not self.examples or min(self.examples) < 2:
             raise ValueError(f"examples must be numbers of at least 2, got {self.examples}")
         if not 0.0 < self.test_share < 1.0:
             raise ValueError(f"test_share must be in (0, 1), got {self.test_share}")
         for name in self.augmentations:
             augmentation_named(name)
+        nothing = torch.zeros(1)
+        RowJitter(nothing, nothing, self.row_noise, self.row_scaling)  # raises for what is no size
         SyntheticShare(self.max_share)
 
 

@@ -42,7 +42,8 @@ class RareGenerationConfig:
     steps: int = 3_000
     """Of the generator, whatever the number of rows."""
     rows_of_class: int = 500
-    """Of each class in a pass: of larger classes so many are drawn, of smaller ones rows recur."""
+    """Of each class in a pass: of larger classes so many are drawn, the same in every pass, of
+    smaller ones rows recur."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Which rows are held back, but for its seed."""
     judge: FeatureConfig = field(default_factory=lambda: JUDGE)

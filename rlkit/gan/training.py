@@ -35,7 +35,8 @@ def train(
     config = alternation.config
     watched = watched_rows(examples, config.seed)
     real, condition = examples.batch(watched)
-    monitor = Monitor(config, real, condition, alternation.noise(len(watched)))
+    classes = None if examples.classes is None else examples.classes.tolist()
+    monitor = Monitor(config, real, condition, alternation.noise(len(watched)), classes)
     # It averages any module's weights, not only a policy's.
     average: WeightAverage[Any] = WeightAverage(
         cast(Any, alternation.generator), config.average_decay
@@ -71,6 +72,14 @@ def train(
                 stacklevel=3,
             )
             return kept, history
+    if not steps:
+        warnings.warn(
+            f"the generator took no step: the training had {batches} batches, of which head_start"
+            f" takes {config.head_start} and discriminator_steps {config.discriminator_steps} for"
+            " each of the generator",
+            DivergenceWarning,
+            stacklevel=3,
+        )
     return average.policy, history
 
 

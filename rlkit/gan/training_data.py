@@ -75,6 +75,8 @@ class Examples:
     """Of the data, on `device`."""
     device: torch.device
     """Where batches go."""
+    classes: NDArray[np.int64] | None = None
+    """What the labels in `condition` are called, (classes,); None where they are no labels."""
 
     def __len__(self) -> int:
         return len(self.data)
@@ -139,30 +141,49 @@ def checked_pictures(pictures: ArrayLike | Tensor, least: int = 2) -> Tensor:
     return torch.from_numpy(array.copy() if array.ndim == 4 else array[:, None].copy())
 
 
-def checked_labels(labels: ArrayLike | Tensor, count: int) -> tuple[NDArray[np.int64], Tensor]:
+def checked_labels(
+    labels: ArrayLike | Tensor, count: int, *, least: int = 2
+) -> tuple[NDArray[np.int64], Tensor]:
     """The classes in ascending order, and the place of each label among them, (count,) int64.
 
     Raises ValueError for labels that are no whole numbers from 0 on, or not one an example, and for
-    classes with fewer than two examples.
+    classes with fewer than `least` examples.
     """
     array = _as_array(labels)
     if array.shape != (count,):
         raise ValueError(f"there must be {count} labels, one an example, got shape {array.shape}")
-    whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and (array % 1 == 0).all())
+    with np.errstate(invalid="ignore"):
+        whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and (array % 1 == 0).all())
     if not whole:
         raise ValueError(f"labels must be whole numbers, got {array.dtype}")
     if array.min() < 0:
         raise ValueError(f"labels count from 0, got {array.min()}; leave unlabelled examples out")
+    if array.max() >= 2**63:
+        raise ValueError(f"labels must be below 2**63, got {array.max()}")
     classes, places, counts = np.unique(
         array.astype(np.int64), return_inverse=True, return_counts=True
     )
-    if counts.min() < 2:
-        named = ", ".join(str(kind) for kind in classes[counts < 2][:_NAMED])
+    if counts.min() < least:
+        named = ", ".join(str(kind) for kind in classes[counts < least][:_NAMED])
         raise ValueError(
             f"classes with one example cannot be learnt: {named}; leave them out, merge them with"
             " others, or repeat their example with changes"
         )
     return classes, torch.from_numpy(places.astype(np.int64))
+
+
+def check_variety(examples: Tensor, classes: NDArray[np.int64], places: Tensor) -> None:
+    """Raise ValueError for a class whose examples are all alike: it has nothing to learn.
+
+    examples: (count, ...). classes: their labels. places: (count,) of each among them.
+    """
+    for place, kind in enumerate(classes.tolist()):
+        of_class = examples[places == place]
+        if bool((of_class == of_class[0]).all()):
+            raise ValueError(
+                f"all {len(of_class)} examples of class {kind} are alike, so there is nothing to"
+                " learn; leave it out, or merge it with others"
+            )
 
 
 def check_discreteness(rows: Tensor) -> None:
@@ -174,6 +195,8 @@ def check_discreteness(rows: Tensor) -> None:
     Raises ValueError where every column that varies has two values, as bits and one-hot codes have;
     warns (DiscreteDataWarning) of others, if there are four rows for each value or more.
     """
+    if len(rows) < 3:
+        return  # no column could hold more than two values
     ordered = rows.sort(0).values
     distinct = 1 + (ordered[1:] != ordered[:-1]).sum(0)
     if bool((distinct <= 2).all()):

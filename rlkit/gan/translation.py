@@ -54,7 +54,7 @@ class Translation:
 
     def _noise(self, rows: int, pictures: int, random: torch.Generator) -> Tensor:
         """(pictures, numbers) of so many rows of a batch, pictures of one row together."""
-        of_row = self.estimator.config.picture_noise
+        of_row = self.estimator.config_.picture_noise
         of_pixels = self.estimator.noise_size - of_row
         device = random.device
         whole = torch.randn(rows, of_row, generator=random, device=device)

@@ -64,6 +64,9 @@ def test_every_kind_changes_pictures_of_bytes_by_its_name_alone(word: str) -> No
         ("noise:", "noise takes a number"),
         ("flip:1", "flip takes no number"),
         ("shift:0", "shift:0: pixels must be at least 1, got 0"),
+        ("blur:inf", r"pixels must be in \(0, 100\], got inf"),
+        ("blur:1e9", r"pixels must be in \(0, 100\]"),
+        ("noise:inf", "deviation must be positive and finite, got inf"),
     ],
 )
 def test_names_that_say_nothing_are_refused(name: str, message: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rlkit.divergence import DivergenceWarning
 from rlkit.gan.board import (
     GANBoard,
     ImageToImageBoard,
@@ -66,7 +67,8 @@ def test_epochs_show_what_they_came_to(tmp_path: Path) -> None:
 def test_rows_have_scalars_alone(tmp_path: Path) -> None:
     rows = np.random.default_rng(1).normal(size=(16, 3))
     with GANBoard(tmp_path) as board:
-        gan = quick(r1=0.0, r2=0.0, head_start=9).fit(rows, on_epoch=[board])
+        with pytest.warns(DivergenceWarning, match="took no step"):
+            gan = quick(r1=0.0, r2=0.0, head_start=9).fit(rows, on_epoch=[board])
         board.show_end(gan)
     tags = read(tmp_path).Tags()
     assert tags["images"] == []
@@ -131,3 +133,10 @@ def test_of_stacked_frames_the_last_is_shown() -> None:
     assert np.array_equal(shown(stacked), stacked[:, 3:])
     assert shown(stacked[:, :3]) is not None
     assert shown(stacked[:, :3]).shape == (2, 3, 3, 3)
+
+
+def test_latents_in_line_have_a_straight_line_between_them() -> None:
+    share = np.array([[0.0], [0.5], [1.0]])
+    begin, end = np.array([[2.0]]), np.array([[-1.0]])
+    np.testing.assert_allclose(between(begin, end, share), [[2.0], [0.5], [-1.0]])
+    np.testing.assert_allclose(between(begin, 2 * begin, share), [[2.0], [3.0], [4.0]])

@@ -395,3 +395,30 @@ def test_mistakes_end_in_one_line(
 
 def labelled_rows() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(40, 3))
+
+
+@pytest.mark.parametrize(
+    ("counts", "flags", "message"),
+    [
+        ((58, 2), (), "class 7 has 1 examples to learn from, 1 for the judge and 0 to compare"),
+        (
+            (58, 2),
+            ("--split.judge-share", "0.5", "--split.compared-share", "0.5"),
+            "only 0 examples",
+        ),
+    ],
+)
+def test_what_cannot_be_learnt_is_told_before_anybody_learns(
+    counts: tuple[int, int],
+    flags: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images, _ = digits()
+    labels = np.repeat([3, 7], counts)
+    np.savez(tmp_path / "few.npz", images=images[: len(labels)], labels=labels)
+    command = ["gan", "train", str(tmp_path / "few.npz"), *QUICK, *JUDGE, *flags]
+    assert main([*command, "--runs", str(tmp_path / "runs")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -10,6 +10,7 @@ from rlkit.gan.training_data import (
     DiscreteDataWarning,
     Examples,
     check_discreteness,
+    check_variety,
     checked_examples,
     checked_labels,
     checked_pictures,
@@ -139,3 +140,14 @@ def test_batches_are_scaled_with_what_they_are_given() -> None:
     labelled = Examples(pictures, torch.arange(5), scaling_of(pictures), device)
     assert torch.equal(labelled.batch(torch.tensor([3, 1]))[1], torch.tensor([3, 1]))  # pyright: ignore[reportArgumentType]
     assert len(labelled) == 5
+
+
+def test_a_class_of_copies_is_refused_by_name() -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    rows[[0, 3, 6]] = rows[0]
+    with pytest.raises(ValueError, match="all 3 examples of class 70 are alike"):
+        check_variety(torch.from_numpy(rows), *checked_labels([70, 1, 1] * 3, 9))
+
+
+def test_two_rows_of_real_values_are_no_bits() -> None:
+    check_discreteness(torch.tensor([[0.3, 1.7], [2.2, -0.4]]))

@@ -1,16 +1,20 @@
 """The GAN behind scikit-learn's interface: what it makes, of which labels, and what it refuses."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from rlkit.estimator import NotFittedError
-from rlkit.gan.gan import GAN
+from rlkit.gan.gan import GAN, ImageToImage
+from rlkit.gan.gan_file import load, load_gan, save
 from rlkit.gan.monitoring import EpochRecord
 from rlkit.gan.training_data import DiscreteDataWarning
+from rlkit.gan.translation import Translation
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (24, 2, 18, 9)).astype(np.uint8)
 LABELS = np.array([3] * 12 + [5] * 6 + [9] * 6)
@@ -135,6 +139,29 @@ def test_epochs_are_told_with_a_gan_to_sample_from() -> None:
     assert np.array_equal(told[-1][1], gan.sample(2, seed=0))
     # To watch changes nothing.
     assert np.array_equal(quick(epochs=3).fit(PICTURES, LABELS).sample(2, seed=0), told[-1][1])
+
+
+def test_new_parameters_wait_for_the_next_fit(tmp_path: Path) -> None:
+    gan = quick(latents=3).fit(ROWS)
+    before = gan.sample(5, seed=0)
+    gan.set_params(latents=6)
+    assert np.array_equal(gan.sample(5, seed=0), before)
+    assert gan.generate(gan.latents(4, 1)).shape == (4, 3)
+    save(tmp_path / "gan.safetensors", gan)
+    loaded = load_gan(tmp_path / "gan.safetensors")
+    assert loaded.config.latents == gan.config_.latents == 3
+    assert np.array_equal(loaded.sample(5, seed=0), before)
+    assert gan.fit(ROWS).latents(2).shape == (2, 6)
+
+    settings: dict[str, Any] = {"channels": 2, "epochs": 1, "patch_halvings": 1, "halvings": 1}
+    model = ImageToImage(**settings, pixel_noise=1).fit(PICTURES, PICTURES)
+    before = model.transform(PICTURES)
+    model.set_params(pixel_noise=2, picture_noise=1)
+    assert np.array_equal(model.transform(PICTURES), before)
+    batch = torch.from_numpy(PICTURES)
+    assert Translation(model)(batch, random=torch.Generator()).shape == batch.shape
+    save(tmp_path / "model.safetensors", model)
+    assert np.array_equal(load(tmp_path / "model.safetensors").transform(PICTURES), before)  # pyright: ignore
 
 
 def test_scikit_learns_clone_and_parameters() -> None:

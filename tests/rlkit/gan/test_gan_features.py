@@ -146,5 +146,8 @@ def test_rows_that_teach_nothing_are_refused(
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="features must be at least 1, got 0"):
         FeatureConfig(features=0)
-    with pytest.raises(ValueError, match="learning_rate must be positive, got 0"):
-        FeatureConfig(learning_rate=0)
+    for rate in (0, float("inf"), float("nan")):
+        with pytest.raises(
+            ValueError, match=f"learning_rate must be positive and finite, got {rate}"
+        ):
+            FeatureConfig(learning_rate=rate)

@@ -119,7 +119,10 @@ def test_looks_are_drawn_for_each_frame() -> None:
 
 
 def test_no_look_moves_anything_or_is_kept_for_measuring() -> None:
-    assert set(looks()) == {"noise", "dropout", "brightness", "contrast", "cutout"}
+    assert set(looks()) == {
+        *("noise", "dropout", "brightness", "contrast", "cutout"),
+        "convolution",
+    }
     for name in HELD_OUT:
         with pytest.raises(ValueError, match="kept for measuring robustness; there are noise"):
             check_looks(("noise:4", name))

@@ -149,7 +149,8 @@ def test_the_discriminator_has_its_head_start_and_its_steps() -> None:
 
 
 def test_an_epoch_without_a_generators_step_says_so() -> None:
-    gan = quick(epochs=1, head_start=100).fit(ring(256)[0])
+    with pytest.warns(DivergenceWarning, match="no step: .* of which head_start takes 100"):
+        gan = quick(epochs=1, head_start=100).fit(ring(256)[0])
     assert gan.history_[0].generator_loss is None
     assert gan.history_[0].generator_steps == 0
 
@@ -259,6 +260,9 @@ def test_alarms_say_what_goes_wrong() -> None:
     assert judged(one_class, labels).alarms == (
         "samples of one class are all but alike, in classes 2",
     )
+    monitor = Monitor(GANConfig(), apart, labels, torch.zeros(40, 1), (5, 30, 70, 71))
+    record, _ = monitor.judge(1, 1.0, 5, tally(0.7, 0.8), Given(one_class))
+    assert record.alarms == ("samples of one class are all but alike, in classes 70",)
     monitor = Monitor(GANConfig(head_start=7, r1=0.0), apart, None, torch.zeros(40, 1))
     record, trouble = monitor.judge(1, 1.0, 5, tally(1.0, 0.995), Given(apart))
     assert trouble is None

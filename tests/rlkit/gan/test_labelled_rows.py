@@ -42,9 +42,41 @@ def test_labels_alone_are_called_by_their_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", images=images, labels=np.array([3, 0, 3]))
     read = read_labelled_rows(tmp_path / "plain.npz")
     assert read.data.shape == (3, 1, 8, 8)
-    assert read.names == ("0", "1", "2", "3")
-    assert read.counts == {"0": 1, "1": 0, "2": 0, "3": 2}
+    assert read.names == ("0", "3")
+    assert read.counts == {"0": 1, "3": 2}
     assert read.groups.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([1e300, 0, 0]), r"below 2\*\*63, got 1e\+300"),
+        (np.array([np.inf, 0, 0]), "whole numbers, got float64"),
+        (np.array([2**63, 0, 0], np.uint64), r"below 2\*\*63, got 9223372036854775808"),
+        (np.array(["a", "b", "b"]), "whole numbers, got <U1"),
+        (np.array([0, -1, 0]), "count from 0, got -1"),
+    ],
+)
+def test_labels_that_are_no_counts_are_told_in_one_line(
+    tmp_path: Path, labels: np.ndarray, message: str
+) -> None:
+    np.savez(tmp_path / "odd.npz", images=np.zeros((3, 8, 8), np.uint8), labels=labels)
+    with pytest.raises(ObservationsFileError, match=message):
+        read_labelled_rows(tmp_path / "odd.npz")
+
+
+def test_labels_far_apart_take_no_memory(tmp_path: Path) -> None:
+    images, labels = np.zeros((3, 8, 8), np.uint8), np.array([5_000_000_000, 0, 0])
+    np.savez(tmp_path / "far.npz", images=images, labels=labels)
+    assert read_labelled_rows(tmp_path / "far.npz").counts == {"0": 2, "5000000000": 1}
+
+
+@pytest.mark.parametrize("about", ["{", "[1]"])
+def test_what_is_told_about_rows_is_a_json_object(tmp_path: Path, about: str) -> None:
+    images, labels = np.zeros((3, 8, 8), np.uint8), np.array([1, 0, 0])
+    np.savez(tmp_path / "about.npz", images=images, labels=labels, about=np.array(about))
+    with pytest.raises(ObservationsFileError, match="its array about is no JSON"):
+        read_labelled_rows(tmp_path / "about.npz")
 
 
 def test_what_was_generated_is_left_out(tmp_path: Path) -> None:

@@ -252,7 +252,10 @@ def test_summaries_set_methods_beside_the_best_classical_one() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": ()}, "seeds names none"),
+        ({"seeds": ()}, r"seeds must be numbers of at least 0, got \(\)"),
+        ({"seeds": (0, -1)}, "seeds must be numbers of at least 0"),
+        ({"row_noise": -1.0}, "noise must be finite and not negative"),
+        ({"row_scaling": float("nan")}, "scaling must be finite and not negative"),
         ({"examples": (1,)}, "examples must be numbers of at least 2"),
         ({"examples": ()}, "examples must be numbers of at least 2"),
         ({"test_share": 1.0}, r"test_share must be in \(0, 1\)"),
