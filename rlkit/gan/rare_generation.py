@@ -122,8 +122,8 @@ def learn_rare(
 
     data: pictures (count, channels, height, width) uint8 or rows (count, columns) float32. labels:
     (count,), from 0. rare: label -> what the class is called. seed: of everything.
-    Where no rare class can be judged, for want of rows, the generator learns from all rows, as none
-    need be held back, and all is refused. Training that collapses keeps the last good generator.
+    Where no rare class can be judged, for want of rows, none are held back from the generator, and
+    all is refused. Training that collapses keeps the last good generator.
     Raises ValueError for labels that are not there and data that do not fit, ImportError without
     torchmetrics.
     """
