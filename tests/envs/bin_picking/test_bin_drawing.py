@@ -1,5 +1,6 @@
 """Maps show the numbers that they are given, the chosen pixel and what came of it."""
 
+import os
 import subprocess
 import sys
 
@@ -154,3 +155,23 @@ def test_drawing_maps_needs_neither_torch_nor_mujoco():
         "sys.exit(bool({'torch', 'mujoco', 'OpenGL'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_bin_is_filmed_without_opengl():
+    code = (
+        "import sys\n"
+        "from rlkit_envs.bin_picking.single_environment import BinPickingEnv\n"
+        "env = BinPickingEnv(render_mode='rgb_array', tier='mixed', parts=3, pixels=24)\n"
+        "env.reset(seed=0)\n"
+        "frame = env.render()\n"
+        "assert frame.ndim == 3 and frame.std() > 0\n"
+        "loaded = [name for name in sys.modules if name.split('.')[0] in ('OpenGL', 'glfw')]\n"
+        "assert not loaded, loaded\n"
+        "print(frame.shape)\n"
+    )
+    environment = {**os.environ, "MUJOCO_GL": "disabled"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.strip().endswith(", 3)")
