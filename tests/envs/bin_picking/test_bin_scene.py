@@ -222,8 +222,8 @@ def test_a_part_larger_than_the_bin_is_refused(kind):
     [
         (BinConfig, {"side_m": 0.0}, "a side and walls above 0, got 0.0"),
         (BinConfig, {"wall_height_m": -1.0}, "a side and walls above 0, got 0.3 and -1.0"),
-        (ToolConfig, {"face_radius_m": 0.0}, "face_radius_m must be above 0, got 0.0"),
-        (ToolConfig, {"stroke_m": float("nan")}, "stroke_m must be above 0, got nan"),
+        (ToolConfig, {"face_radius_m": 0.0}, "face_radius_m must be above 0 and finite, got 0.0"),
+        (ToolConfig, {"stroke_m": float("nan")}, "stroke_m must be above 0 and finite, got nan"),
     ],
 )
 def test_impossible_bins_and_tools_are_refused(make, settings, message):
