@@ -61,6 +61,11 @@ class _Adversarial(ConfiguredEstimator[ConfigT]):
     def __sklearn_is_fitted__(self) -> bool:
         return "generator_" in self.__dict__
 
+    def _take_over(self, generator: nn.Module, history: list[EpochRecord]) -> None:
+        """A fitted generator and its history, which are of the present parameters."""
+        self.config_, self.generator_, self.history_ = self.config, generator.eval(), history
+        self._forget_origin()
+
     def _forget_origin(self) -> None:
         """Know nothing of the data of a fit, as what was said of an earlier one is no longer so."""
         self.provenance: dict[str, Any] = {}
@@ -166,11 +171,9 @@ class GAN(_Adversarial[GANConfig]):
         history: list[EpochRecord],
     ) -> Self:
         """Take over a fitted generator, such as from a file; see the class for what they are."""
-        self.config_, self.generator_ = self.config, generator.eval()
+        self._take_over(generator, history)
         self.shape_, self.scaling_ = shape, scaling
         self.classes_, self.class_shares_ = classes, class_shares
-        self.history_ = history
-        self._forget_origin()
         self._sampling = np.random.default_rng((self.config.seed, 2))
         return self
 
@@ -340,10 +343,8 @@ class ImageToImage(_Adversarial[ImageToImageConfig]):
         history: list[EpochRecord],
     ) -> Self:
         """Take over a fitted U-Net, such as from a file; see the class for what they are."""
-        self.config_, self.generator_ = self.config, generator.eval()
+        self._take_over(generator, history)
         self.shape_, self.outputs_ = shape, outputs
-        self.history_ = history
-        self._forget_origin()
         return self
 
     @torch.no_grad()

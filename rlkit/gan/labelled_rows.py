@@ -114,9 +114,8 @@ def read_labelled_rows(path: str | os.PathLike[str]) -> LabelledRows:
         if "names" in held:
             names = tuple(read_array(path, "names").astype(str).tolist())
         else:
-            _, places = checked_labels(labels, len(data), least=1)
-            names = tuple(str(int(label)) for label in np.unique(labels))
-            labels = places.numpy()
+            classes, places = checked_labels(labels, len(data), least=1)
+            names, labels = tuple(map(str, classes.tolist())), places.numpy()
         groups = read_real_rows(path, "groups") if "groups" in held else np.arange(len(data))
         about = _about(path) if "about" in held else {}
         return LabelledRows(data, labels, names, groups, about)

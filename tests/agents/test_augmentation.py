@@ -213,7 +213,7 @@ def test_a_chain_does_one_after_the_other() -> None:
         (lambda: RandomCrop(1.0), "between 0 and 1, got 1.0"),
         (lambda: RandomFlip(False, False), "both are False"),
         (lambda: RandomRotation(0.0), r"\(0, 180\], got 0.0"),
-        (lambda: GaussianNoise(0.0), "got 0.0"),
+        (lambda: GaussianNoise(0.0), "deviation must be positive and finite, got 0.0"),
         (lambda: GaussianNoise(1.0, low=1, high=0), "below high, got 1 and 0"),
     ],
 )

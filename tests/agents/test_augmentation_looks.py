@@ -207,7 +207,7 @@ def test_a_shadow_darkens_one_side_of_a_line() -> None:
         (lambda: RandomConvolution(1.5), r"\(0, 1\], got 1.5"),
         (lambda: RandomShadow(0.0), r"\(0, 1\], got 0.0"),
         (lambda: Cutout(0), "at least 1, got 0"),
-        (lambda: Blur(0.0), "got 0.0"),
+        (lambda: Blur(0.0), r"pixels must be in \(0, 100\], got 0.0"),
         (lambda: Cutout(5)(pictures(1, 1, 4, 9), random=seeded()), r"5 pixels .* \(4, 9\)"),
     ],
 )
