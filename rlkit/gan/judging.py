@@ -141,19 +141,21 @@ class Judge:
         splits: int = 5,
     ) -> None:
         """data: (count, *shape), pictures of bytes with channels or rows of floats. labels:
-        (count,), or None. training: what generators learnt from, to find copies of it; None takes
-        the rows of `parts.learnt`, if there are any. splits: draws of rows to compare.
+        (count,), or None; where all are one, features are learnt as without. training: what
+        generators learnt from, to find copies of it; None takes the rows of `parts.learnt`, if
+        there are any. splits: draws of rows to compare.
 
-        Raises ValueError for too few rows, before anybody has trained for long, or labels that are
-        all one; ImportError without torchmetrics.
+        Raises ValueError for too few rows, before anybody has trained for long; ImportError without
+        torchmetrics.
         """
         from rlkit.gan.distances import frechet_distance
 
         compared = len(parts.compared)
-        self.extractor: FeatureExtractor = learn_features(
-            data[parts.judge], None if labels is None else labels[parts.judge], features
-        )
-        """Tells classes where there are labels."""
+        kinds = None if labels is None else labels[parts.judge]
+        if kinds is not None and len(np.unique(kinds)) < 2:
+            kinds = None
+        self.extractor: FeatureExtractor = learn_features(data[parts.judge], kinds, features)
+        """Tells classes where there are some."""
         least = max(self.extractor.num_features, _NEIGHBOURS) + 1
         if compared // 2 < least:
             raise ValueError(
@@ -186,13 +188,14 @@ class Judge:
             raise ValueError(f"the GAN makes examples of shape {gan.shape_}, and these are {shape}")
         labels = None if gan.classes_ is None else self.labels
         made = gan.sample(len(self.real), labels, seed, truncation=truncation)
+        confirmed = labels if self.extractor.classes else None
         quality = measure(
             self.real,
             made,
             self.extractor,
             training=self.training,
-            real_labels=labels,
-            fake_labels=labels,
+            real_labels=confirmed,
+            fake_labels=confirmed,
             splits=self.splits,
             neighbours=_NEIGHBOURS,
             seed=seed,

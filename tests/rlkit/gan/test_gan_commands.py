@@ -213,6 +213,16 @@ def test_what_was_sampled_is_no_data_to_learn_from(trained: Path, tmp_path: Path
     assert not (tmp_path / "runs").exists()
 
 
+def test_examples_of_one_class_are_learnt_with_their_label(tmp_path: Path, capsys) -> None:
+    images, _ = digits()
+    np.savez(tmp_path / "sevens.npz", images=images, labels=np.full(len(images), 7))
+    train = ["gan", "train", str(tmp_path / "sevens.npz"), *QUICK, *JUDGE, "--runs", str(tmp_path)]
+    assert main([*train, "--json"]) == 0
+    told = told_by(capsys)
+    assert told["verdict"]["quality"]["pretext"] == "turns"
+    assert load_gan(told["file"]).sample(2, [7, 7], 0).shape == (2, 1, 8, 8)
+
+
 def test_labels_can_be_left_unlearnt(pictures: Path, tmp_path: Path, capsys) -> None:
     train = ["gan", "train", str(pictures), *QUICK, *JUDGE, "--runs", str(tmp_path)]
     assert main([*train, "--ignore-labels", "--json"]) == 0

@@ -134,3 +134,18 @@ def test_a_gan_without_labels_is_judged_by_features_of_classes() -> None:
     assert quality.splits == 1
     assert judge.verdict(gan).quality == quality
     assert judge.verdict(gan, truncation=0.1).quality != quality
+
+
+def test_rows_of_one_class_are_judged_as_rows_without() -> None:
+    alike = np.full(400, 1)
+    gan = GAN(epochs=1, latents=3, hidden_sizes=(4, 4))
+    parts = parted(400, alike, SplitConfig())
+    judge = Judge(ROWS, alike, parts, features=FEATURES, splits=1)
+    assert Judge(ROWS, None, parts, features=FEATURES, splits=1).extractor.pretext == "components"
+    quality = judge.verdict(gan.fit(ROWS, alike)).quality
+    assert quality.pretext == "components"
+    assert quality.conditional_accuracy is None
+    # Of a GAN that knows more classes, rows of this one are asked for.
+    ones = np.flatnonzero(LABELS)
+    of_one = Judge(ROWS, LABELS, Parts(ones[:0], ones[:80], ones[80:120]), features=FEATURES)
+    assert of_one.verdict(Copier().give(ROWS[ones], LABELS[ones])).quality.splits == 5
