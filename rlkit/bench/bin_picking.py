@@ -35,6 +35,7 @@ def run_benchmark(
     minutes: float | None = None,
     *,
     attempts: int = 1_000,
+    tier: str = "mixed",
     parts: int = PARTS,
     recipe: Recipe | None = None,
     window_seconds: float = 10.0,
@@ -44,21 +45,23 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Measure speed and physics, and with `minutes` how soon a training reaches 90 %.
 
-    minutes: at most, of training. attempts: after which bins are looked at, at least 1. parts: in
-    the bins whose speed is measured, of the mixed tier. recipe: trained; `bin-picking` by default.
+    minutes: at most, of training. attempts: after which bins are looked at, at least 1. tier: of
+    these bins, or "all" for one drawn anew for each. parts: in the bins whose speed is measured, of
+    the mixed tier. recipe: trained; `bin-picking` by default.
     window_seconds, repeats: of each speed. seed: of the bins. on_progress: takes lines on what is
     being done.
 
     Returns plain JSON data: where it ran; `rows` with `steps_per_second` as `turns.take_turns`
     gives it, a step being an attempt; `seconds` to fill a bin and to take a picture, medians;
-    `shares` of an attempt's time; `physics` of `attempts` random picks on parts; `training`, or
-    None; and `ratios` to the numbers that were aimed at.
-    Raises ValueError for a number out of range.
+    `shares` of an attempt's time; `physics` of `attempts` random picks on parts in bins of `tier`;
+    `training`, or None; and `ratios` to the numbers that were aimed at.
+    Raises ValueError for a number out of range and a tier that does not exist.
     """
     report = on_progress or (lambda line: None)
     for name, value in (("attempts", attempts), ("parts", parts)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    looked_at = BinPickingConfig(tier=tier)
     config = BinPickingConfig(parts=parts)
     full, episodes = FullBin(config, seed), WholeEpisodes(config, seed)
     entries = {
@@ -69,7 +72,7 @@ def run_benchmark(
         rows = take_turns(entries, window_seconds, repeats, report)
     finally:
         episodes.close()
-    physics = settled_physics(BinPickingConfig(), attempts, seed, report)
+    physics = settled_physics(looked_at, attempts, seed, report)
     training = None
     if minutes is not None:
         training = attempts_to_goal(recipe or find_recipe("bin-picking"), minutes, report)
@@ -83,6 +86,7 @@ def run_benchmark(
     return {
         **provenance(),
         "parts": parts,
+        "tier": tier,
         "seed": seed,
         "window_seconds": window_seconds,
         "rows": list(rows.values()),
@@ -167,7 +171,7 @@ def print_table(result: dict[str, Any], console: Console) -> None:
         f"picture; {100 * result['shares']['sensing']:.0f} % of an attempt is looking"
     )
     console.print(
-        f"{physics['attempts']:,} attempts in {physics['bins']} bins: parts sink at most "
+        f"{physics['attempts']:,} attempts in {physics['bins']:,} bins: parts sink at most "
         f"{physics['deepest_mm']:.3f} mm into each other, in 99 % of attempts less than "
         f"{physics['p99_mm']:.3f} mm"
     )

@@ -43,6 +43,8 @@ class BinPickingBenchOptions:
 
     attempts: int = 1_000
     """Picks after each of which it is looked how deep parts sink into each other, at least 1."""
+    tier: str = "mixed"
+    """Of the bins for this, or all for one drawn anew for each."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,7 @@ def _own_settings(options: BenchOptions, arguments: Sequence[str]) -> dict[str, 
     if options.name == "data-center":
         return _of_data_center(options.data_center)
     if options.name == "bin-picking":
-        if options.bin_picking.attempts < 1:
-            raise Mistake(f"--attempts must be at least 1, got {options.bin_picking.attempts}")
-        return asdict(options.bin_picking)
+        return _of_bin_picking(options.bin_picking)
     if options.name == "robustness":
         return _of_robustness(options.robustness)
     return {}
@@ -157,6 +157,15 @@ def _of_data_center(options: DataCenterBenchOptions) -> dict[str, Any]:
     with blaming_user(ImportError, ValueError):
         year_of(**settings)
     return {**settings, "plot": plot}
+
+
+def _of_bin_picking(options: BinPickingBenchOptions) -> dict[str, Any]:
+    check_least(options, attempts=1)
+    from rlkit_envs.bin_picking.configuration import BinPickingConfig
+
+    with blaming_user(ValueError):
+        BinPickingConfig(tier=options.tier)
+    return asdict(options)
 
 
 def _of_robustness(options: RobustnessBenchOptions) -> dict[str, Any]:

@@ -60,11 +60,20 @@ def small_recipe() -> Recipe:
     )
 
 
-def test_speeds_physics_and_ratios_are_reported():
+def test_speeds_physics_and_ratios_are_reported(monkeypatch: pytest.MonkeyPatch):
     lines: list[str] = []
+    tiers: set[str] = set()
+
+    class WatchedBin(PickingBin):
+        def __init__(self, config: BinPickingConfig, seed: tuple[int, ...]) -> None:
+            tiers.add(config.tier)
+            super().__init__(config, seed)
+
+    monkeypatch.setattr(bin_picking, "PickingBin", WatchedBin)
     result = bin_picking.run_benchmark(
         0.05,
         attempts=12,
+        tier="single",
         parts=3,
         recipe=small_recipe(),
         window_seconds=0.05,
@@ -73,6 +82,7 @@ def test_speeds_physics_and_ratios_are_reported():
     )
     json.dumps(result, allow_nan=False)
     assert {"machine", "rows", "ratios"} <= set(result)
+    assert tiers == {result["tier"]} == {"single"}
     full, episodes = result["rows"]
     assert full["name"] == "attempts in a full bin of 3"
     for row, name in ((full, "attempt"), (episodes, "environment")):
@@ -195,16 +205,17 @@ def test_the_command_passes_on_what_to_run(monkeypatch: pytest.MonkeyPatch):
         return {}
 
     monkeypatch.setattr(bin_picking, "run_benchmark", measure)
-    arguments = "--attempts 10000 --minutes 15 --json"
+    arguments = "--attempts 10000 --tier all --minutes 15 --json"
     assert main(["bench", "bin-picking", *arguments.split()]) == 0
     del told["on_progress"]
-    assert told == {"attempts": 10_000, "minutes": 15.0}
+    assert told == {"attempts": 10_000, "tier": "all", "minutes": 15.0}
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ("bin-picking --attempts 0", "--attempts must be at least 1, got 0"),
+        ("bin-picking --tier full", "no tier is called 'full'; there are single, mixed"),
         ("bin-picking --days 3", "--days is only for data-center, and this is bin-picking"),
         ("storage --attempts 3", "--attempts is only for bin-picking, and this is storage"),
         ("data-center --attempts=3", "--attempts is only for bin-picking"),
