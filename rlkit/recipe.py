@@ -87,7 +87,8 @@ class Recipe:
     observations, else all. Two that want one core lose far more than half, as each waits for the
     other's threads: take 1 on a busy machine."""
     checkpoint_every: int = 1_000_000
-    """Environment steps between checkpoints; at each, running episodes are cut (see `Stepper`)."""
+    """Environment steps between checkpoints. At each, running episodes are cut, but where the
+    environments can save their state (see `Stepper`)."""
     checkpoints_kept: int = 2
     """Newest checkpoints kept in the run folder."""
     evaluation: EvaluationSchedule = field(default_factory=EvaluationSchedule)

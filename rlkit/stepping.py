@@ -24,11 +24,13 @@ class Episode:
 class Stepper:
     """Steps a vector environment, so that a learner can compute between `send` and `recv`.
 
-    An emulator that cannot save its state is made resumable by cutting: after every
-    `cut_every` batched steps all running episodes are truncated (their last observation still
-    has a value) and the environments start afresh from a seed that depends only on the cut's
-    number. An interrupted training that goes on at a cut thus sees what an uninterrupted one
-    sees, bit for bit. A cut looks to the learner like any truncation followed by a reset step.
+    The stream is cut after every `cut_every` batched steps: there an interrupted training can go
+    on, and sees what an uninterrupted one sees, bit for bit. Environments that can save their
+    state (`saves_state` in their metadata, `state()` and `set_state(state)`) step on from there as
+    if nothing had been. With those that cannot, such as emulators, all running episodes are
+    truncated (their last observation still has a value), and the environments start afresh from a
+    seed that depends only on the cut's number. To the learner that looks like any truncation
+    followed by a reset step.
 
     `envs` must use Gymnasium's NEXT_STEP autoreset (ValueError otherwise). `cut_every` of None
     never cuts.
@@ -51,8 +53,10 @@ class Stepper:
         self._seeds = seeds
         self._cut_every = cut_every
         self._steps_since_cut = 0
+        self._at_cut = False
         self._restarting = False
         self._cut_due = False
+        self._saves_state = bool(envs.metadata.get("saves_state")) and hasattr(envs, "state")
         self._actions: np.ndarray | None = None
         self._overlaps = hasattr(envs, "send") and hasattr(envs, "recv")
         self._clear_episodes()
@@ -73,12 +77,12 @@ class Stepper:
     @property
     def at_cut(self) -> bool:
         """Whether the last step cut the stream: only here can a training be resumed exactly."""
-        return self._restarting
+        return self._at_cut
 
     def cut_after_this_step(self) -> None:
         """Cut the stream after the step that is sent next, whether or not a regular cut is due.
 
-        Has no effect where that step is the one that starts afresh after a cut.
+        Has no effect where that step is the one in which environments start afresh after a cut.
         """
         self._cut_due = True
 
@@ -90,6 +94,7 @@ class Stepper:
 
     def recv(self) -> Step:
         """Finish the step that `send` began."""
+        self._at_cut = False
         if self._restarting:
             return self._restart()
         outcome = self.envs.recv() if self._overlaps else self.envs.step(self._actions)  # pyright: ignore
@@ -102,8 +107,11 @@ class Stepper:
         self._steps_since_cut += 1
         if self._cut_due or self._steps_since_cut == self._cut_every:
             self.cuts += 1
-            self._restarting = True
-            truncated = truncated | ~terminated
+            self._at_cut = True
+            self._cut_due, self._steps_since_cut = False, 0
+            if not self._saves_state:
+                self._restarting = True
+                truncated = truncated | ~terminated
         return Step(observations, rewards, terminated, truncated, valid)
 
     def _restart(self) -> Step:
@@ -130,9 +138,27 @@ class Stepper:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on after a cut."""
-        return {"cuts": self.cuts}
+        if not self._saves_state:
+            return {"cuts": self.cuts}
+        return {
+            "cuts": self.cuts,
+            "environments": self.envs.state(),  # pyright: ignore[reportAttributeAccessIssue]
+            "ended": self._ended,
+            "returns": self._returns,
+            "lengths": self._lengths,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on at the cut at which `state` was taken: the next step resets all environments."""
+        """Go on at the cut at which `state` was taken.
+
+        The next step resets all environments, but such as can save their state. Raises ValueError
+        for a state of other environments.
+        """
         self.cuts = int(state["cuts"])
-        self._restarting = True
+        self._at_cut = True
+        self._restarting = "environments" not in state
+        if not self._restarting:
+            self.envs.set_state(state["environments"])  # pyright: ignore[reportAttributeAccessIssue]
+            self._ended = np.array(state["ended"])
+            self._returns = np.array(state["returns"])
+            self._lengths = np.array(state["lengths"])

@@ -101,8 +101,7 @@ class Algorithm(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Everything but the rows of `replay`: nested plain data, arrays and tensors.
 
-        Taken where all environments are about to start afresh: the running episodes were cut, and
-        the next step is a reset step.
+        Taken between two steps: after `observe`, before the next `act`.
         """
         ...
 

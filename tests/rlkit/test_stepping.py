@@ -80,6 +80,25 @@ class OverlappingCountingEnvs(CountingEnvs):
         return self.step(self.sent)
 
 
+class SavingCountingEnvs(OverlappingCountingEnvs):
+    """Can save their state; what goes on is as if it had never been asked for."""
+
+    def __init__(self, num_envs: int, ends: float = 0.0) -> None:
+        super().__init__(num_envs, ends)
+        self.metadata["saves_state"] = True
+
+    def state(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name).copy() for name in ("episode", "time", "over")}
+        return {"seed": self.seed, "random": self.random.bit_generator.state, **arrays}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.random, self.calls = np.random.default_rng(), 0
+        self.random.bit_generator.state = state["random"]
+        self.seed = state["seed"]
+        for name in ("episode", "time", "over"):
+            setattr(self, name, state[name].copy())
+
+
 def stepper(envs: VectorEnv, cut_every: int | None = None, seed: int = 5) -> Stepper:
     return Stepper(envs, Seeds.spawn(seed).environment, cut_every)
 
@@ -223,13 +242,14 @@ def test_a_cut_on_request_shifts_the_regular_ones():
     ]
 
 
-@pytest.mark.parametrize("kind", [CountingEnvs, OverlappingCountingEnvs])
+@pytest.mark.parametrize("kind", [CountingEnvs, OverlappingCountingEnvs, SavingCountingEnvs])
 def test_going_on_from_a_cut_gives_the_same_stream(kind: type[CountingEnvs]):
     whole = stepper(kind(3, 0.1), cut_every=7)
     whole.reset()
     for _ in range(15):
         advance(whole)
-    assert whole.at_cut
+    while not whole.at_cut:
+        advance(whole)
     state = whole.state_dict()
     later = stepper(kind(3, 0.1), cut_every=7)
     later.load_state_dict(state)
@@ -240,6 +260,30 @@ def test_going_on_from_a_cut_gives_the_same_stream(kind: type[CountingEnvs]):
             np.testing.assert_array_equal(getattr(step, name), getattr(expected, name))
         assert later.finished == whole.finished
         assert (later.at_cut, later.cuts) == (whole.at_cut, whole.cuts)
+
+
+def test_cuts_change_nothing_where_environments_save_their_state():
+    cut, whole = stepper(SavingCountingEnvs(3, 0.1), 5), stepper(SavingCountingEnvs(3, 0.1))
+    np.testing.assert_array_equal(cut.reset(), whole.reset())
+    at_cut = []
+    for time in range(40):
+        if time == 7:
+            cut.cut_after_this_step()
+        step, expected = advance(cut), advance(whole)
+        for name in ("observations", "rewards", "terminated", "truncated", "valid"):
+            np.testing.assert_array_equal(getattr(step, name), getattr(expected, name))
+        assert cut.finished == whole.finished
+        at_cut.append(cut.at_cut)
+    assert np.flatnonzero(at_cut).tolist() == [4, 7, 12, 17, 22, 27, 32, 37]
+    assert cut.cuts == 8
+
+
+def test_a_cut_without_a_saved_state_starts_afresh():
+    """As of a training from before environments could save theirs."""
+    stream, older = stepper(SavingCountingEnvs(2)), stepper(CountingEnvs(2))
+    stream.load_state_dict({"cuts": 3})
+    older.load_state_dict({"cuts": 3})
+    np.testing.assert_array_equal(advance(stream).observations, advance(older).observations)
 
 
 def test_every_cut_reseeds_differently_and_another_seed_does_too():

@@ -25,14 +25,40 @@ from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
 from rlkit.training import RecipeError, Training, resume, train
 from rlkit_agents.algorithm import NonFiniteGradientError
+from rlkit_agents.dqn import DQNConfig
 from rlkit_agents.networks import NetworkConfig
+from rlkit_agents.pick import PickConfig
+from rlkit_agents.pick_policy import PickNetworkConfig
+from rlkit_agents.ppo_config import PPOConfig
+from rlkit_agents.pqn import PQNConfig
 from rlkit_agents.q_policy import HeadConfig
+from rlkit_agents.r2d2_config import R2D2Config
 from rlkit_agents.step import Step
 from rlkit_envs.atari import AtariProtocol
 
 from .interruptions import At, Killed, kill
 
 BOXING = AtariProtocol("boxing", height=42, width=42)
+BINS = GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "single", "parts": 3, "pixels": 16})
+DATA_CENTER = GymnasiumEnvironment(
+    "rlkit/DataCenterCooling-v0", {"episode_days": 1, "discrete": True}
+)
+REMEMBERING = NetworkConfig(torso="mlp", hidden_sizes=(8,), memory="gru", memory_size=8)
+_OFF_POLICY: dict[str, Any] = dict(replay_capacity=400, batch_size=4, learning_starts=20)
+SMALL_ALGORITHMS = {
+    "dqn": DQNConfig(NetworkConfig(torso="mlp", hidden_sizes=(8,)), n_step=3, **_OFF_POLICY),
+    "ppo": PPOConfig(network=REMEMBERING, rollout_length=20, minibatch_size=40),
+    "pqn": PQNConfig(network=REMEMBERING, rollout_length=20, minibatches=2),
+    "r2d2": R2D2Config(
+        network=REMEMBERING, trace_length=8, trace_period=4, burn_in=4, **_OFF_POLICY
+    ),
+    "pick": PickConfig(
+        PickNetworkConfig(channels=(4, 4, 4), members=2),
+        window=8,
+        samples_per_step=1.0,
+        **_OFF_POLICY,
+    ),
+}
 
 
 @pytest.fixture
@@ -170,6 +196,35 @@ def test_a_killed_training_goes_on_bit_for_bit(
     for state in last:
         del state["seconds"]
     assert_equal_states(last[0], last[1])
+
+
+@pytest.mark.parametrize("name", ["dqn", "ppo", "pqn", "r2d2", "pick"])
+def test_checkpoints_change_nothing_where_environments_save_their_state(tmp_path: Path, name: str):
+    scale = 1 if name == "pick" else 5  # attempts take their time
+    recipe = Recipe(
+        name="small",
+        environment=BINS if name == "pick" else DATA_CENTER,
+        algorithm=SMALL_ALGORITHMS[name],
+        num_envs=4,
+        steps=80 * scale,
+        seed=3,
+        environment_threads=1,
+        learner_threads=1,
+        checkpoint_every=1_000,
+        evaluation=EvaluationSchedule(every=0, episodes=1, final_episodes=0),
+    )
+    whole = begin(recipe, tmp_path / "whole")
+    often = replace(recipe, checkpoint_every=20 * scale)
+    with pytest.raises(Killed):
+        begin(often, tmp_path / "killed", At(56 * scale, kill))
+    killed = only_run(tmp_path / "killed")
+    training = go_on(killed)
+    assert training.algorithm.updates > 5
+    assert training.stepper.cuts == 4  # the last as the budget was spent
+    found, expected = weights(killed), weights(whole)
+    assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+    last = [CheckpointStore(run.checkpoints).load().state for run in (killed, whole)]
+    assert_equal_states(last[0]["stepper"]["environments"], last[1]["stepper"]["environments"])
 
 
 def assert_equal_states(found: Any, expected: Any, place: str = "state") -> None:

@@ -108,6 +108,7 @@ class BinPickingEnvs(VectorEnv):
         self.metadata = {
             "autoreset_mode": AutoresetMode.NEXT_STEP,
             "episode_counts": dict(EPISODE_COUNTS),
+            "saves_state": True,
         }
         self._shares = shares(num_envs, processes or os.cpu_count() or 1)
         self._ends = np.cumsum(self._shares)

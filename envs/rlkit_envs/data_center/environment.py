@@ -115,6 +115,7 @@ class DataCenterEnvs(VectorEnv):
             "partial_resets": True,
             "render_modes": [],
             "episode_counts": count_units(self.actions.names),
+            "saves_state": self.config.engine == "plant",
         }
         self._episodes = Episodes(self.config, num_envs, weathers=len(weathers), loads=len(loads))
         self.episode_steps = self._episodes.steps
