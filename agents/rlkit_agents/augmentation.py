@@ -109,13 +109,22 @@ class Augmenter:
     """
 
     def __init__(
-        self, names: Sequence[str], seed: np.random.SeedSequence, device: torch.device | str = "cpu"
+        self,
+        names: Sequence[str],
+        seed: np.random.SeedSequence,
+        device: torch.device | str = "cpu",
+        share: float = 1.0,
     ) -> None:
         """names: as `augmentation_named` takes them, in their order.
 
-        seed: left as it is, and no random number is drawn that others would get from it.
+        seed: left as it is, and no random number is drawn that others would get from it. share: of
+        the rows of every call that they change, in (0, 1], chosen at random. Raises ValueError for
+        another.
         """
         self._augmentations = [augmentation_named(name) for name in names]
+        self._named: tuple[Augmentation, ...] = tuple(self._augmentations)
+        if names and share != 1:
+            self._named = (CappedShare(Chain(self._named), share),)
         self._learnt: CappedShare | None = None
         self._whole: tuple[tuple[int, ...], np.dtype] | None = None
         own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _SPAWNED))
@@ -205,7 +214,7 @@ class Augmenter:
 
     def _all(self) -> tuple[Augmentation, ...]:
         learnt = () if self._learnt is None else (self._learnt,)
-        return (*learnt, *self._augmentations)
+        return (*learnt, *self._named)
 
 
 _SPAWNED = 2**31

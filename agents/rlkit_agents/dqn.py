@@ -97,6 +97,9 @@ class DQNConfig:
     """Random changes of the observations and next observations in every batch, in this order, such
     as `shift:4 noise:8` (`augmentation.KINDS`; Kostrikov, Yarats & Fergus 2021, with one draw each
     where they average two). Only such as leave actions as they are; see `symmetries`."""
+    augmented_share: float = 1.0
+    """Of the observations in every batch, and of the next observations, what these are done to, in
+    (0, 1]; the rest is learnt from as it is."""
     augmented_targets: bool = True
     """Whether targets are made of changed next observations too. Where changes are strong, targets
     of plain ones vary less (SVEA, Hansen, Su & Wang 2021)."""
@@ -137,6 +140,8 @@ class DQNConfig:
                 f"{self.network.memory!r}; R2D2 learns from sequences"
             )
         check_keeps_actions(self.augmentation)
+        if not 0 < self.augmented_share <= 1:
+            raise ValueError(f"augmented_share must be in (0, 1], got {self.augmented_share}")
         if self.munchausen and self.head.kind == "categorical":
             raise ValueError("Munchausen targets need an expected or quantile head")
         if self.munchausen and not self.augmented_targets:
@@ -239,7 +244,9 @@ class DQN:
         assert observation_space.dtype is not None
         for symmetry in config.symmetries:
             symmetry.check_fits(shape, self.policy.network.num_actions)
-        self.augmenter = Augmenter(config.augmentation, replay_seed, self.device)
+        self.augmenter = Augmenter(
+            config.augmentation, replay_seed, self.device, config.augmented_share
+        )
         """What batches go through before they are learnt from."""
         self.augmenter.check_fits(shape, observation_space.dtype)
         # Of pictures in floating point the first axis is channels, not frames, of which none recur.

@@ -85,11 +85,13 @@ def moves_of(seen: Tensor, rows: np.ndarray) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("targets", [True, False])
+@pytest.mark.parametrize(("targets", "share"), [(True, 1.0), (False, 1.0), (True, 0.25)])
 def test_observations_before_and_after_are_shifted_each_in_their_own_way(
-    targets: bool, monkeypatch: pytest.MonkeyPatch
+    targets: bool, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    algorithm = learner(augmentation=("shift:2",), augmented_targets=targets, double=False)
+    algorithm = learner(
+        augmentation=("shift:2",), augmented_targets=targets, augmented_share=share, double=False
+    )
     steps = random_steps(40)
     feed(algorithm, steps[:-1])
     drawn: list[Batch] = []
@@ -110,8 +112,12 @@ def test_observations_before_and_after_are_shifted_each_in_their_own_way(
     (batch,), (transitions,) = drawn, learnt
     before = moves_of(seen["policy"][-1], batch.observations)
     after = moves_of(seen["target"][-1], batch.next_observations)
-    assert len(set(before)) > 5
-    assert len(set(after)) > 5 if targets else set(after) == {(0, 0)}
+    if share < 1:  # a quarter of 16, some of which are shifted by nothing
+        for moves in (before, after):
+            assert 2 <= 16 - moves.count((0, 0)) <= 4
+    else:
+        assert len(set(before)) > 5
+        assert len(set(after)) > 5 if targets else set(after) == {(0, 0)}
     assert before != after
     np.testing.assert_array_equal(transitions.a_tm1.numpy(), batch.actions)
     np.testing.assert_array_equal(transitions.r_t.numpy(), batch.returns)

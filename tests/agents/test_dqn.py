@@ -518,6 +518,8 @@ def test_rewards_that_overflow_the_loss_stop_learning(kind: str):
         ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive"),
         ({"munchausen_temperature": 0.0}, "munchausen_temperature must be positive"),
         ({"l2": -0.1}, "l2 must be at least 0"),
+        ({"augmented_share": 0.0}, "augmented_share must be in"),
+        ({"augmented_share": 1.1}, "augmented_share must be in"),
         ({"discount": 0.0}, "discount must be in"),
         ({"discount": 1.01}, "discount must be in"),
         ({"epsilon": LinearSchedule(1.5, 0, 10)}, "epsilon must stay within 0 and 1"),
