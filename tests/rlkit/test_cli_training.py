@@ -1,6 +1,7 @@
 """Training, resuming, evaluating and comparing from the command line, and what goes wrong there."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -403,19 +404,33 @@ def test_signals_stop_a_training_only_while_it_runs():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_sigterm_ends_a_process_cleanly(tmp_path: Path):
-    command = [sys.executable, "-m", "rlkit", "train", "cartpole", f"--runs={tmp_path}", *QUICK]
+BINS = (
+    *("bin-picking", "--environment.arguments.tier=single", "--num-envs=2"),
+    *("--environment-threads=1", "--learner-threads=1", "--evaluation.every=0"),
+    *("--evaluation.episodes=1", "--evaluation.final-episodes=0", "--checkpoint-every=8"),
+)
+"""Filled and emptied by a process of its own."""
+
+
+@pytest.mark.parametrize("wanted", [("cartpole", *QUICK), BINS], ids=["cartpole", "bin-picking"])
+def test_sigterm_to_a_group_ends_a_training_cleanly(tmp_path: Path, wanted: tuple[str, ...]):
+    """As `timeout` sends it, to a training and all that it has begun."""
+    command = [sys.executable, "-m", "rlkit", "train", *wanted, f"--runs={tmp_path}"]
     process = subprocess.Popen(
-        [*command, "--steps=100000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--steps=100000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    watchdog = threading.Timer(120, process.kill)
+    watchdog = threading.Timer(300, process.kill)
     watchdog.start()
     try:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("run:   ")
         while not has_checkpoint(tmp_path):
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate()
     finally:
         watchdog.cancel()
@@ -425,7 +440,7 @@ def test_sigterm_ends_a_process_cleanly(tmp_path: Path):
     run = only_run(tmp_path)
     assert f"go on with: rlkit resume {run.path}" in errors
     last = checkpoints(run)[-1]
-    assert main(["resume", str(run.path), "--steps", str(last + 40)]) == 0
+    assert main(["resume", str(run.path), "--steps", str(last + 8)]) == 0
 
 
 def test_a_run_in_training_is_not_resumed_until_its_process_is_gone(
