@@ -37,7 +37,7 @@ from rlkit.reasons import reason_of
 from rlkit.whole_files import flush, whole_file
 from rlkit_agents.algorithm import RowHistory
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ROWS_PER_WRITE = 128  # at 64 environments and 84x84 pixels, 58 MB
 
 

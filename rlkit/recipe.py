@@ -88,7 +88,7 @@ class Recipe:
     other's threads: take 1 on a busy machine."""
     checkpoint_every: int = 1_000_000
     """Environment steps between checkpoints. At each, running episodes are cut, but where the
-    environments can save their state (see `Stepper`)."""
+    environments can save their state (see `Stepper`); Stable-Baselines3's always are."""
     checkpoints_kept: int = 2
     """Newest checkpoints kept in the run folder."""
     evaluation: EvaluationSchedule = field(default_factory=EvaluationSchedule)

@@ -71,6 +71,7 @@ class Stepper:
         self._clear_episodes()
         self._steps_since_cut = 0
         self._cut_due = False
+        self._at_cut = self._restarting = False
         seed = integer_seed(self._seeds, self.cuts)
         return self.envs.reset(seed=seed)[0]
 
@@ -116,7 +117,6 @@ class Stepper:
 
     def _restart(self) -> Step:
         observations = self.reset()
-        self._restarting = False
         self.finished, self.info = [], {}
         never = np.zeros(self.num_envs, bool)
         return Step(observations, np.zeros(self.num_envs, np.float32), never, never, never)
@@ -151,14 +151,20 @@ class Stepper:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at the cut at which `state` was taken.
 
-        The next step resets all environments, but such as can save their state. Raises ValueError
-        for a state of other environments.
+        Without a state of the environments in it, the next step resets them all. Raises KeyError or
+        ValueError for a state of others.
         """
         self.cuts = int(state["cuts"])
-        self._at_cut = True
+        self._at_cut, self._cut_due, self._steps_since_cut = True, False, 0
         self._restarting = "environments" not in state
-        if not self._restarting:
+        if self._restarting:
+            return
+        if not self._saves_state:
+            raise ValueError("it holds a state of environments, and these can take none")
+        try:
             self.envs.set_state(state["environments"])  # pyright: ignore[reportAttributeAccessIssue]
-            self._ended = np.array(state["ended"])
-            self._returns = np.array(state["returns"])
-            self._lengths = np.array(state["lengths"])
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"it holds a state of other environments: {error}") from error
+        self._ended = np.array(state["ended"])
+        self._returns = np.array(state["returns"])
+        self._lengths = np.array(state["lengths"])

@@ -118,12 +118,12 @@ class Augmenter:
         """names: as `augmentation_named` takes them, in their order.
 
         seed: left as it is, and no random number is drawn that others would get from it. share: of
-        the rows of every call that they change, in (0, 1], chosen at random. Raises ValueError for
-        another.
+        the rows of a call that they change, in (0, 1], chosen at random, but in `with_places` and
+        `with_clean`, which change all. Raises ValueError for another.
         """
         self._augmentations = [augmentation_named(name) for name in names]
         self._named: tuple[Augmentation, ...] = tuple(self._augmentations)
-        if names and share != 1:
+        if share != 1:
             self._named = (CappedShare(Chain(self._named), share),)
         self._learnt: CappedShare | None = None
         self._whole: tuple[tuple[int, ...], np.dtype] | None = None

@@ -140,8 +140,11 @@ class DQNConfig:
                 f"{self.network.memory!r}; R2D2 learns from sequences"
             )
         check_keeps_actions(self.augmentation)
-        if not 0 < self.augmented_share <= 1:
-            raise ValueError(f"augmented_share must be in (0, 1], got {self.augmented_share}")
+        if not 1 <= self.augmented_share * self.batch_size <= self.batch_size:
+            raise ValueError(
+                f"augmented_share must be at most 1, and at least one row of a batch of "
+                f"{self.batch_size}, got {self.augmented_share}"
+            )
         if self.munchausen and self.head.kind == "categorical":
             raise ValueError("Munchausen targets need an expected or quantile head")
         if self.munchausen and not self.augmented_targets:

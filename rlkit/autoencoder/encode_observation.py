@@ -9,6 +9,7 @@ coding stacks of four. Marks, a last channel of zeros and ones, can stay exact, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -204,6 +205,24 @@ class EncodeObservations(VectorWrapper):
         """`send`, then `recv`."""
         self.send(actions)
         return self.recv()
+
+    def state(self) -> dict[str, Any]:
+        """What `set_state` takes, where the environments can save their state."""
+        envs: Any = self.env
+        return {
+            "environments": envs.state(),
+            "ended": self._ended.copy(),
+            "stack": self._stack.copy(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> NDArray[Any]:
+        """Go on from there; gives the codes that belong to it."""
+        envs: Any = self.env
+        observations = envs.set_state(state["environments"])
+        self._ended, self._stack = np.array(state["ended"]), np.array(state["stack"])
+        if self._coder.frame_stack is None:
+            return self._coder.code(observations)
+        return self._stack.copy()
 
     def _coded(self, observations: NDArray[Any]) -> NDArray[Any]:
         codes = self._coder.code(observations)

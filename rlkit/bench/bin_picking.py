@@ -171,9 +171,9 @@ def print_table(result: dict[str, Any], console: Console) -> None:
         f"picture; {100 * result['shares']['sensing']:.0f} % of an attempt is looking"
     )
     console.print(
-        f"{physics['attempts']:,} attempts in {physics['bins']:,} bins: parts sink at most "
-        f"{physics['deepest_mm']:.3f} mm into each other, in 99 % of attempts less than "
-        f"{physics['p99_mm']:.3f} mm"
+        f"{physics['attempts']:,} attempts in {physics['bins']:,} bins ({result['tier']}): parts "
+        f"sink at most {physics['deepest_mm']:.3f} mm into each other, in 99 % of attempts less "
+        f"than {physics['p99_mm']:.3f} mm"
     )
     console.print(
         f"{physics['parts_in']:,} parts in, {physics['parts_out']:,} out, "

@@ -241,6 +241,6 @@ def _checkpoints(
         }
         results.append((f"{name} with a full replay blocks training", blocked, row_settings))
         cut()
-        step()  # the reset step, after which rows may be added again
+        step()  # in which environments that save no state start afresh
     stepper.envs.close()
     return results

@@ -131,6 +131,8 @@ def learn_rare(
     unknown = [str(label) for label in rare if label not in labels]
     if unknown or not rare:
         raise ValueError(f"rare classes are not there: {', '.join(unknown) or 'none are named'}")
+    if len(np.unique(labels)) < 2:
+        raise ValueError("a rare class is rare beside another, and there is one class")
     parts = parted(len(labels), labels, replace(config.split, seed=seed))
     least = config.class_thresholds.min_rows
     held_back = {label: int((labels[parts.compared] == label).sum()) for label in rare}

@@ -39,9 +39,10 @@ def make_resettable_envs(environment: Environment, num_envs: int, threads: int) 
 class RolloutStepper(VecEnvWrapper):
     """What the library steps; in a training it stands where else a `Stepper` does.
 
-    The stream is cut as by a `Stepper`: all running episodes are broken off, and the environments
-    start afresh from a seed that depends only on the cut's number. But it is cut when the training
-    says so, since the library can be left only between two rollouts.
+    The stream is cut as by a `Stepper` of environments that cannot save their state, whether or not
+    these can: all running episodes are broken off, and the environments start afresh from a seed
+    that depends only on the cut's number. But it is cut when the training says so, since the
+    library can be left only between two rollouts.
     """
 
     def __init__(

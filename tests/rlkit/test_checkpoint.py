@@ -567,7 +567,7 @@ def test_flipped_bits_are_found_and_the_file_named(saved: Path, name: str):
         damaged = bytearray(content)
         damaged[position // 8] ^= 1 << position % 8
         (saved / name).write_bytes(damaged)
-        if name.endswith("json") and b'"format_version": 1,' not in damaged:
+        if name.endswith("json") and b'"format_version": 2,' not in damaged:
             with pytest.raises(CheckpointError, match=r"damaged|update rlkit"):
                 CheckpointStore(saved).load(None, Ring())
         else:
@@ -600,8 +600,8 @@ def test_a_manifest_cannot_be_altered_unnoticed(saved: Path):
 
 def test_a_checkpoint_of_a_newer_version_says_so(saved: Path):
     path = saved / "200/state.json"
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(CheckpointError, match=r"format version 2; .* up to 1: update rlkit$"):
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(CheckpointError, match=r"format version 3; .* up to 2: update rlkit$"):
         CheckpointStore(saved).load()
 
 

@@ -286,6 +286,18 @@ def test_a_cut_without_a_saved_state_starts_afresh():
     np.testing.assert_array_equal(advance(stream).observations, advance(older).observations)
 
 
+def test_a_state_of_other_environments_is_refused():
+    stream = stepper(SavingCountingEnvs(2))
+    stream.reset()
+    saved = stream.state_dict()
+    with pytest.raises(ValueError, match="these can take none"):
+        stepper(CountingEnvs(2)).load_state_dict(saved)
+    with pytest.raises(ValueError, match="a state of other environments: 'random'"):
+        stepper(SavingCountingEnvs(2)).load_state_dict({**saved, "environments": {"seed": 1}})
+    with pytest.raises(ValueError, match="a state of other environments"):
+        stepper(SavingCountingEnvs(2)).load_state_dict({**saved, "environments": [1]})
+
+
 def test_every_cut_reseeds_differently_and_another_seed_does_too():
     def seeds(seed: int) -> list[int]:
         stream = stepper(CountingEnvs(1), cut_every=1, seed=seed)

@@ -150,6 +150,29 @@ def test_final_observations_are_coded(poles: Autoencoder) -> None:
     envs.close()
 
 
+@pytest.mark.parametrize("frame_stack", [None, 3])
+def test_a_saved_state_goes_on_with_its_codes(frame_stack: int | None) -> None:
+    def site(autoencoder: Autoencoder) -> EncodeObservations:
+        plain = gym.make_vec("rlkit/DataCenterCooling-v0", num_envs=2, discrete=True)
+        return EncodeObservations(plain, autoencoder, frame_stack=frame_stack)
+
+    plain = gym.make_vec("rlkit/DataCenterCooling-v0", num_envs=2, discrete=True)
+    space = plain.single_observation_space
+    assert isinstance(space, gym.spaces.Box)
+    seen = np.random.default_rng(0).normal(size=(50, *space.shape)).astype(np.float32)
+    autoencoder = Autoencoder(latents=3, hidden_sizes=(8,), epochs=1).fit(seen, space=space)
+    envs, later = site(autoencoder), site(autoencoder)
+    assert envs.metadata["saves_state"]
+    before, _ = envs.reset(seed=0)
+    for _ in range(4):
+        before = envs.step(np.array([0, 1]))[0]
+    state = envs.state()
+    after = [envs.step(np.array([1, 0]))[0] for _ in range(4)]
+    np.testing.assert_array_equal(later.set_state(state), before)
+    for expected in after:
+        np.testing.assert_array_equal(later.step(np.array([1, 0]))[0], expected)
+
+
 def test_an_encoder_of_another_space_is_refused(poles: Autoencoder, frames: Autoencoder) -> None:
     with pytest.raises(ValueError, match="codes observations in"):
         EncodeObservation(gym.make("CartPole-v1"), frames)

@@ -181,5 +181,7 @@ def test_classes_that_are_not_there_are_refused() -> None:
         learn_rare(DATA, LABELS, {7: "flood"}, TINY)
     with pytest.raises(ValueError, match="rare classes are not there: none are named"):
         learn_rare(DATA, LABELS, {}, TINY)
+    with pytest.raises(ValueError, match="rare beside another, and there is one class"):
+        learn_rare(DATA, np.ones_like(LABELS), {1: "flood"}, TINY)
     with pytest.raises(ValueError, match="rows_of_class must be at least 2, got 1"):
         RareGenerationConfig(rows_of_class=1)
