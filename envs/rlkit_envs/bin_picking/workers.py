@@ -22,6 +22,10 @@ class WorkerError(RuntimeError):
     """A process of bins is gone, killed or out of memory."""
 
 
+_PATIENCE_S = 30.0
+"""For a process to end by itself, which on a busy machine may still be about to begin."""
+
+
 class InProcess:
     """Bins in this process; an answer is computed when it is asked for."""
 
@@ -77,7 +81,7 @@ class Worker:
         """End the process."""
         with contextlib.suppress(OSError):
             self._pipe.send(None)
-        self._process.join(timeout=5.0)
+        self._process.join(timeout=_PATIENCE_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()

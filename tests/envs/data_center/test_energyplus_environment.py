@@ -274,8 +274,10 @@ def shape_of(info):
 @needs_energyplus
 def test_both_engines_look_the_same_from_outside(both):
     (plant, energyplus), (ours, theirs) = (side.values() for side in both)
-    for space in ("observation_space", "action_space", "metadata"):
+    for space in ("observation_space", "action_space"):
         assert getattr(plant, space) == getattr(energyplus, space)
+    assert plant.metadata == {**energyplus.metadata, "saves_state": True}
+    assert energyplus.metadata["saves_state"] is False
     assert plant.unwrapped.sensors[0].name == energyplus.unwrapped.sensors[0].name
     for index in (0, 1, 100, -1):
         for one, other in zip(ours[index][:-1], theirs[index][:-1], strict=True):
