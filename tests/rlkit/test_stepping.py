@@ -242,14 +242,16 @@ def test_a_cut_on_request_shifts_the_regular_ones():
     ]
 
 
-@pytest.mark.parametrize("kind", [CountingEnvs, OverlappingCountingEnvs, SavingCountingEnvs])
-def test_going_on_from_a_cut_gives_the_same_stream(kind: type[CountingEnvs]):
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [(CountingEnvs, 15), (OverlappingCountingEnvs, 15), (SavingCountingEnvs, 14)],
+)
+def test_going_on_from_a_cut_gives_the_same_stream(kind: type[CountingEnvs], steps: int):
     whole = stepper(kind(3, 0.1), cut_every=7)
     whole.reset()
-    for _ in range(15):
+    for _ in range(steps):
         advance(whole)
-    while not whole.at_cut:
-        advance(whole)
+    assert whole.at_cut
     state = whole.state_dict()
     later = stepper(kind(3, 0.1), cut_every=7)
     later.load_state_dict(state)

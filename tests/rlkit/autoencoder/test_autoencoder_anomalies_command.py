@@ -218,7 +218,7 @@ def test_rows_that_do_not_fit_are_told(file: Path, tmp_path: Path, text: str, me
         (["FILE", *PCA, "--held-out", "2"], "held_out is a share above 0 and below 1, got 2.0"),
         (
             ["FILE", *PCA, "--window.length", "900"],
-            "'normal-0': a window of 900 steps is longer than",
+            "series 'normal-0': a window of 900 steps is longer than",
         ),
         (["FILE", *PCA, "--autoencoder.pool", "2"], "--autoencoder.pool: the detector is pca"),
         (["FILE", "--cusum.slack", "2"], "--cusum.slack: the detector is autoencoder"),

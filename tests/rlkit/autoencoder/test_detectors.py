@@ -177,7 +177,7 @@ def test_a_window_longer_than_a_series_is_refused() -> None:
         DETECTORS["pca"](WindowConfig(10)).fit([plant(2), short])
     detector = DETECTORS["pca"](WindowConfig(10)).fit([plant(2)])
     with pytest.raises(
-        ValueError, match=r"series 'series': a window of 10 .* longer than the series of 9"
+        ValueError, match=r"series 'series': a window of 10 steps is longer than .* of 9 steps"
     ):
         detector.decision_function(short)
 
