@@ -1,8 +1,8 @@
 """Shows how picking is learnt: success against attempts, kinds of failure, and calibration.
 
-Works where a `Pick` learns in bins, and does nothing elsewhere. Everything counts attempts, as a
-robot would, with those that explore at random; TensorBoard's horizontal axis is environment steps,
-which also count those that begin an episode.
+Works for whatever learns in bins, and does nothing elsewhere; chances and pictures are those of a
+`Pick`. Everything counts attempts, as a robot would, with those that explore at random;
+TensorBoard's horizontal axis is environment steps, which also count those that begin an episode.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rlkit_agents.step import Step
 
 if TYPE_CHECKING:
     from rlkit.training import Training
+    from rlkit_agents.algorithm import Algorithm
 
 WINDOW = 200
 """Latest attempts whose success is shown."""
@@ -104,8 +105,7 @@ class Picking(Callback):
 
     def on_step(self, training: Training, step: Step, metrics: dict[str, Any]) -> None:
         algorithm, steps = training.algorithm, training.steps
-        if not isinstance(algorithm, Pick) or algorithm.attempts is None:
-            return
+        attempts = algorithm.attempts if isinstance(algorithm, Pick) else None
         outcomes = training.stepper.info.get("outcome")
         if outcomes is None:  # these are no bins, or they start afresh after a cut
             return
@@ -113,7 +113,7 @@ class Picking(Callback):
         before = self.attempts
         self.attempts += int(step.valid.sum())
         self._outcomes.extend(outcomes[step.valid].tolist())
-        self._chances.extend(_given_chances(algorithm.attempts)[step.valid].tolist())
+        self._chances.extend(_given_chances(algorithm, len(outcomes))[step.valid].tolist())
         shares = self._shares()
         self.remark = f"picked {100 * shares['ok']:.0f} % of the last {min(WINDOW, self.attempts)}"
         due = self.attempts // self.every > before // self.every
@@ -125,7 +125,7 @@ class Picking(Callback):
             self._curve.append((self.attempts, shares["ok"]))
             self._add(self._scalars(shares), steps)
         if self.attempts // self.pictures_every > before // self.pictures_every:
-            self._draw(algorithm.attempts, outcomes, step.valid, steps)
+            self._draw(attempts, outcomes, step.valid, steps)
 
     def state_dict(self) -> dict[str, Any]:
         if self.attempts == 0:
@@ -182,14 +182,16 @@ class Picking(Callback):
 
     def _draw(
         self,
-        attempts: Attempts,
+        attempts: Attempts | None,
         outcomes: NDArray[np.int64],
         valid: NDArray[np.bool_],
         steps: int,
     ) -> None:
         if self._tensorboard is None:
             return
-        pictures = {"picking/attempt": _attempt_picture(attempts, outcomes, valid)}
+        pictures: dict[str, NDArray[np.uint8]] = {}
+        if attempts is not None:
+            pictures["picking/attempt"] = _attempt_picture(attempts, outcomes, valid)
         if self._curve:
             pictures["picking/curve"] = np.asarray(success_chart(self._curve, WINDOW))
         chances, successes = self._judged()
@@ -208,10 +210,16 @@ class Picking(Callback):
             self._tensorboard.add_scalars(scalars, steps)
 
 
-def _given_chances(attempts: Attempts) -> NDArray[np.float64]:
-    """(num_envs,) what the policy expected of its choices; NaN where it did not choose."""
-    given = np.full(len(attempts.actions), np.nan)
-    if attempts.chances is not None:
+def _given_chances(algorithm: Algorithm, num_envs: int) -> NDArray[np.float64]:
+    """(num_envs,) what the policy expected of its choices; NaN where it did not choose.
+
+    With a discount, values of the pile that is left are mixed in, which are no chances.
+    """
+    given = np.full(num_envs, np.nan)
+    if not isinstance(algorithm, Pick) or algorithm.config.discount > 0:
+        return given
+    attempts = algorithm.attempts
+    if attempts is not None and attempts.chances is not None:
         rows = np.flatnonzero(~attempts.random)
         given[rows] = attempts.chances[rows, attempts.actions[rows]]
     return given

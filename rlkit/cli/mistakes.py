@@ -29,6 +29,7 @@ _EXPECTED = {
     "rlkit.policy_file": "PolicyFileError",
     "rlkit.training": "RecipeError",
     "rlkit_agents.algorithm": "NonFiniteGradientError",
+    "rlkit_envs.bin_picking.scene": "UnstablePhysicsError",
     "rlkit_envs.bin_picking.workers": "WorkerError",
     "rlkit_envs.data_center.energyplus.engine": "EnergyPlusError",
 }

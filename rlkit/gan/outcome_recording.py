@@ -33,7 +33,7 @@ class OutcomeConfig:
     episode."""
     pickers: tuple[str, ...] = ("random on part", "highest", "magnet quality")
     """Hand-made pickers, which take turns: of random, random on part, highest, flattest-high,
-    segment centroid, magnet quality and centred magnet quality."""
+    segment centroid (also above discs), magnet quality and centred magnet quality."""
     force_n: float | None = None
     """The magnet's pull in newtons; None leaves it to the tier, which has about 9. Two parts at
     once come out as good as never with that, and the more often the stronger it is."""

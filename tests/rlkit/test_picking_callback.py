@@ -230,21 +230,33 @@ def test_the_picture_is_of_an_attempt_that_the_policy_chose() -> None:
     assert len(stream.written.pictures["picking/attempt"]) == 2, "also where no chance is known"
 
 
-def test_nothing_is_said_of_other_algorithms_and_worlds() -> None:
-    elsewhere = Stream(Picking(), algorithm=SimpleNamespace(attempts=None))
-    elsewhere.run(500)
+def test_of_other_algorithms_all_is_said_but_chances() -> None:
+    """As of a DQN that is to be compared, and of a Pick that values what an attempt leaves."""
+    whole, other = Stream(Picking()), Stream(Picking(), algorithm=SimpleNamespace(attempts=None))
+    later = Stream(Picking(), algorithm=make_pick(discount=0.5))
+    for stream in (whole, other, later):
+        stream.run(2_000)
+    judged = {"picking/brier", "picking/ece"}
+    common = {tag: v for tag, v in whole.written.scalars.items() if tag not in judged}
+    assert judged < whole.written.scalars.keys()
+    assert other.written.scalars == later.written.scalars == common
+    assert other.written.pictures.keys() == {"picking/curve"}
+    assert later.written.pictures.keys() == {"picking/curve", "picking/attempt"}
+    assert other.callback.remark == whole.callback.remark
+
+
+def test_nothing_is_said_of_other_worlds() -> None:
     other_world = Stream(Picking())
     other_world.training.stepper.info = {}
     other_world.algorithm.attempts, _, valid = other_world.made_up()
     step = Step(np.zeros(1), np.zeros(NUM_ENVS), ~valid, ~valid, valid)
     for _ in range(50):
         other_world.callback.on_step(other_world.training, step, {})
-    for stream in (elsewhere, other_world):
-        assert stream.written.scalars == {}
-        assert stream.written.pictures == {}
-        assert stream.written.texts == []
-        assert stream.callback.remark == ""
-        assert stream.callback.state_dict() == {}
+    assert other_world.written.scalars == {}
+    assert other_world.written.pictures == {}
+    assert other_world.written.texts == []
+    assert other_world.callback.remark == ""
+    assert other_world.callback.state_dict() == {}
 
 
 @pytest.mark.parametrize("intervals", [{"every": 0}, {"pictures_every": -1}])

@@ -63,6 +63,20 @@ class BinPickingConfig:
             number = getattr(self, name)
             if number is not None and not isinstance(number, Integral):
                 raise ValueError(f"{name} must be a whole number, got {number!r}")
+        if not isinstance(self.tier, str):
+            raise ValueError(f"tier is a name, such as 'mixed', not {self.tier!r}")
+        if not 0 < self.bin_side_m < math.inf:
+            raise ValueError(f"bin_side_m must be above 0 and finite, got {self.bin_side_m}")
+        if self.bin_side_m <= 2 * self.tool.face_radius_m:
+            raise ValueError(
+                f"a bin of {1e3 * self.bin_side_m:g} mm is too small for a tool of "
+                f"{2e3 * self.tool.face_radius_m:g} mm"
+            )
+        if not self.motion.press_m < self.tool.stroke_m:
+            raise ValueError(
+                f"press_m of the motion must be below the stroke_m of the tool, "
+                f"{self.tool.stroke_m:g}, got {self.motion.press_m:g}"
+            )
         for tier in self._tiers().values():
             self.camera(tier)
         if self.shapes not in ("training", "held_out"):
@@ -71,11 +85,6 @@ class BinPickingConfig:
             raise ValueError(f"a bin needs at least one part, got parts={self.parts}")
         if self.force_n is not None and not 0 < self.force_n < math.inf:
             raise ValueError(f"force_n must be above 0 and finite, got {self.force_n}")
-        if self.bin_side_m <= 2 * self.tool.face_radius_m:
-            raise ValueError(
-                f"a bin of {1e3 * self.bin_side_m:g} mm is too small for a tool of "
-                f"{2e3 * self.tool.face_radius_m:g} mm"
-            )
         self._check_parts_fit()
         if self.leans < 0:
             raise ValueError(f"leans must not be negative, got {self.leans}")

@@ -14,6 +14,7 @@ from enum import Enum
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.magnet import Magnet, Pull
 from rlkit_envs.bin_picking.rays import look_down
@@ -85,10 +86,11 @@ class MotionConfig:
 class Attempt:
     """What came of one attempt.
 
-    out: (parts,) bool, which left the bin. lifted: parts that hung on the magnet. quality: share of
-    the magnet's force that it had when it was switched on. part: the one that it then held most, or
-    -1; of that part hold_force_n, weight_n, offset_m (from the face's middle to its centre of mass,
-    along the face) and tilt_deg (between the face and the surface under it), 0 where there is none.
+    out: (parts,) bool, which it brought out: they rose with the tool and are no longer in the bin.
+    lifted: parts that hung on the magnet. quality: share of the magnet's force that it had when it
+    was switched on. part: the one that it then held most, or -1; of that part hold_force_n,
+    weight_n, offset_m (from the face's middle to its centre of mass, along the face) and tilt_deg
+    (between the face and the surface under it), 0 where there is none.
     simulated_s: of physics. cycle_s: what a robot would have taken.
     """
 
@@ -160,20 +162,20 @@ class Controller:
         axis = scene.tool_axis.copy()
         hit = self._descend(axis, on_moment)
         grip = _NO_GRIP
-        outcome, lifted = Outcome.COLLISION, 0
+        outcome, lifted, risen = Outcome.COLLISION, 0, np.zeros(len(scene.parts), bool)
         lowest = float(scene.tool_position[2])
         if not hit:
             grip, pull = self._grip(axis, on_moment)
             stuck = pull.bin_n > _STUCK * magnet.config.force_n
             outcome = Outcome.WALL if stuck else Outcome.MISS
             if grip.part >= 0:
-                lifted = self._lift_and_carry(on_moment)
+                lifted, risen = self._lift_and_carry(on_moment)
                 outcome = Outcome.DROPPED if lifted else outcome
         magnet.release()
         scene.park_tool()
         scene.settle(self.config.settle_s)
-        out = scene.outside()
-        if lifted and out.any():
+        out = scene.outside() & risen  # what left by itself is nothing that it brought
+        if out.any():
             outcome = Outcome.DOUBLE if out.sum() > 1 else Outcome.OK
         return Attempt(
             outcome,
@@ -214,7 +216,7 @@ class Controller:
     def _hits_something(self) -> bool:
         """Whether the tool stands on a wall, or pushes anything beside its face.
 
-        To a wall that attracts it the magnet sticks, which is told apart.
+        To a bin that attracts it the magnet sticks, which is told apart.
         """
         scene = self.scene
         contact = scene.data.contact
@@ -266,16 +268,22 @@ class Controller:
         """(parts,) bool, what hangs on the magnet."""
         return pull.by_part_n > _HELD * self.magnet.config.force_n
 
-    def _lift_and_carry(self, on_moment: OnMoment) -> int:
-        """Lift and carry for as long as something hangs on; how many parts were lifted.
+    def _lift_and_carry(self, on_moment: OnMoment) -> tuple[int, NDArray[np.bool_]]:
+        """Lift and carry for as long as something hangs on.
 
+        Returns how many parts were lifted, and (parts,) those that had risen when it was over: what
+        hangs on to a lifted part rises too.
         The tip is let out gently first: at full speed the end of its spring would jerk parts off.
         """
         scene, config, dt = self.scene, self.config, self.scene.timestep_s
         start_m = scene.tool_position[2]
         high = scene.bin.wall_height_m + config.clearance_m
         beyond = scene.bin.side_m / 2 + _BESIDE_M
+        heights_m = scene.positions()[:, 2]
         lifted = 0
+
+        def over() -> tuple[int, NDArray[np.bool_]]:
+            return lifted, (scene.positions()[:, 2] - heights_m > _LIFTED_M) & (lifted > 0)
 
         def move(axis: int, speed: float) -> bool:
             """Move for a time step; whether something still hangs on."""
@@ -292,7 +300,7 @@ class Controller:
 
         while scene.compression_m > _RELAXED_M and scene.tool_position[2] < high:
             if not move(2, config.relax_m_per_s):
-                return lifted
+                return over()
         for axis, goal, fastest, acceleration in (
             (2, high, config.lift_m_per_s, config.lift_m_per_s2),
             (0, beyond, config.carry_m_per_s, config.carry_m_per_s2),
@@ -302,8 +310,8 @@ class Controller:
                 speed = min(fastest, speed + acceleration * dt, np.sqrt(2 * acceleration * left))
                 speed = max(speed, _SLOWEST_M_PER_S)
                 if not move(axis, min(speed, left / dt)):
-                    return lifted
-        return lifted
+                    return over()
+        return over()
 
     def _cycle_s(
         self, point: Array, begin_m: float, deepest_m: float, gripped: bool, carried: bool

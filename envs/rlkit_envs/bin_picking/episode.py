@@ -25,8 +25,6 @@ from rlkit_envs.bin_picking.tiers import Range, draw_tier
 
 OUTCOMES = tuple(Outcome)
 """In the order of the numbers that stand for them."""
-BROUGHT_OUT = (Outcome.OK, Outcome.DOUBLE)
-"""Those with parts that the magnet brought out."""
 STEEL_COLOUR, MARBLE_COLOUR, BIN_COLOUR = (0.45, 0.47, 0.5), (0.85, 0.87, 0.9), (0.2, 0.3, 0.45)
 
 _POUR_S, _SHAKE_S, _FILL_S = 0.5, 1.0, 4.0
@@ -132,7 +130,7 @@ class PickingBin:
             side_m=config.bin_side_m,
             wall_height_m=tier.wall_height_m,
             friction=friction,
-            ferrous=tier.ferrous_walls,
+            ferrous=tier.ferrous_bin,
             tilt_deg=(float(leaning[0]), float(leaning[1])),
         )
         force = within(tier.force_n) if config.force_n is None else config.force_n
@@ -250,8 +248,6 @@ class PickingBin:
             )
             success = done.outcome is Outcome.OK
             self.failures_in_a_row = 0 if success else self.failures_in_a_row + 1
-            if done.outcome not in BROUGHT_OUT:
-                done = replace(done, out=np.zeros(len(self.parts), bool))
             scene.place(scene.poses(), scene.present & ~done.out)
             if (
                 config.shake_after

@@ -14,7 +14,7 @@ _MOVED_M = 0.002
 
 
 class FailureMemory:
-    """Marks the pixels around each failure until what lies there has moved.
+    """Marks the pixels around each failure until what it left there has moved.
 
     radius_m: around a failure. A failure is forgotten once the heights within that radius have
     changed by 2 mm on average.

@@ -1,7 +1,7 @@
 """Hand-made ways to choose where to pick, from the same observation that an agent gets.
 
 Each is a function from an observation to a score for every pixel; the best is picked, where no
-failure is remembered. All of them see heights alone.
+failure is remembered. All of them see heights alone, and one knows how thick discs are.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from rlkit_envs.bin_picking.scene import Array
 
 ON_PART_MM = 4.0
 """A pixel that is higher than that is taken for one on a part."""
+ABOVE_DISCS_MM = 7.5
+"""No aluminium disc on the floor is as high, and hardly any part of steel as low."""
 _STEP_MM = 6.0  # neighbours that differ more belong to different things
 
 
@@ -86,8 +88,19 @@ def segment_centroid(view: View, random: np.random.Generator) -> Array:
 
     Things are told apart by steps in height.
     """
+    return _segment_centroid(view, view.on_part)
+
+
+def segment_centroid_above_discs(view: View, random: np.random.Generator) -> Array:
+    """The same by whoever knows the catalogue, and takes nothing for a part that is as low as a
+    disc of aluminium."""
+    return _segment_centroid(view, view.inside & (view.height_mm > ABOVE_DISCS_MM))
+
+
+def _segment_centroid(view: View, on_thing: NDArray[np.bool_]) -> Array:
+    """Scores of things where `on_thing` (rows, columns); then those of all else on parts."""
     edges = ndimage.morphological_gradient(view.height_mm, size=3) > _STEP_MM
-    labels, count = _things(view.on_part & ~edges)
+    labels, count = _things(on_thing & ~edges)
     depth = _depth(labels > 0)
     scores = np.full(view.height_mm.shape, -np.inf)
     if count == 0:
@@ -129,6 +142,7 @@ HEURISTICS: Mapping[str, Score] = MappingProxyType(
         "highest": highest,
         "flattest-high": flattest_high,
         "segment centroid": segment_centroid,
+        "segment centroid above discs": segment_centroid_above_discs,
         "magnet quality": magnet_quality,
         "centred magnet quality": centred_magnet_quality,
     }

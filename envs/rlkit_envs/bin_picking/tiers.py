@@ -38,8 +38,8 @@ class Tier:
     """The air gap at which a quarter of that is left."""
     wall_height_m: float = 0.10
     """Of the bin."""
-    ferrous_walls: bool = False
-    """Whether the bin attracts the magnet."""
+    ferrous_bin: bool = False
+    """Whether floor and walls attract the magnet, along the tool: nothing pulls it sideways."""
     bin_tilt_deg: float = 1.0
     """How far the bin may lean about either axis."""
     camera_offset_m: float = 0.0005
@@ -88,10 +88,10 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
             force_n=(11.0, 12.0),
         ),
         "walled": Tier(
-            "tall ferrous walls, and a noisy picture with holes",
+            "a tall ferrous bin, and a noisy picture with holes",
             {"box": 0.3, "cylinder": 0.29, "capsule": 0.29, "coin": 0.12},
             wall_height_m=0.14,
-            ferrous_walls=True,
+            ferrous_bin=True,
             camera_offset_m=0.0015,
             noise_m=0.001,
             drop_out=0.02,

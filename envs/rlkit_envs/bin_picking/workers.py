@@ -1,7 +1,7 @@
 """Bins in processes of their own, each with its share of them, so that all cores pick.
 
 A worker only ever hears a method's name and arguments, and answers with what came of it or with the
-error. With one process, the bins live in the caller's.
+error. Without processes, the bins live in the caller's.
 """
 
 from __future__ import annotations

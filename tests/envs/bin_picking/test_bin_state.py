@@ -23,10 +23,10 @@ TINY = {
 
 
 def some_actions(steps: int, count: int, seed: int = 0) -> np.ndarray:
-    """(steps, count) upright picks somewhere inside."""
+    """(steps, count) picks somewhere inside, half of them with a leaning tool."""
     random = np.random.default_rng(seed)
     rows, columns = random.integers(6, 18, (2, steps, count))
-    return rows * 24 + columns
+    return (random.integers(2, size=(steps, count)) * 24 + rows) * 24 + columns
 
 
 def future(envs, actions) -> list:
@@ -49,13 +49,19 @@ def assert_same(one, other) -> None:
 @pytest.fixture(scope="module")
 def lived():
     """A state in the middle of two episodes, and what came of it in one process."""
-    envs = BinPickingEnvs(2, processes=1, **TINY)
+    return a_life(TINY)
+
+
+def a_life(settings: dict) -> tuple[list, np.ndarray, list]:
+    """A state of two bins, actions, and the steps that they then lead to."""
+    envs = BinPickingEnvs(2, processes=1, **settings)
     envs.reset(seed=4)
     future(envs, some_actions(3, 2))
     state = envs.state()
     actions = some_actions(9, 2, seed=1)
-    yield state, actions, future(envs, actions)
+    steps = future(envs, actions)
     envs.close()
+    return state, actions, steps
 
 
 def test_the_state_is_one_worth_saving(lived):
@@ -74,6 +80,15 @@ def test_a_saved_state_goes_on_bit_for_bit_in_other_processes(lived, processes):
     observations = envs.set_state(state)
     for row, bin_ in enumerate(state):
         np.testing.assert_array_equal(observations[row], bin_["observation"])
+    assert_same(future(envs, actions), steps)
+    envs.close()
+
+
+def test_a_saved_state_of_entangled_parts_goes_on_bit_for_bit():
+    settings = {**TINY, "tier": "entangled", "parts": 8}
+    state, actions, steps = a_life(settings)
+    envs = BinPickingEnvs(2, **settings)
+    envs.set_state(state)
     assert_same(future(envs, actions), steps)
     envs.close()
 

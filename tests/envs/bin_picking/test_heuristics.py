@@ -84,6 +84,17 @@ def test_segment_centroid_takes_the_middle_of_the_highest_thing():
     assert pick("segment centroid", SCENE) == (15, 42)
 
 
+def test_whoever_knows_discs_tells_parts_from_them():
+    """Of 6 mm beside a part of 9 mm: without a step of 6 mm in between, they are one thing."""
+    disc_and_part = slab(30, 20, 7, 6.0) + slab(30, 35, 7, 9.0)
+    row, column = pick("segment centroid above discs", disc_and_part)
+    assert row == 30
+    assert abs(column - 35) <= 1  # the outer edge is a step, and cut off
+    assert pick("segment centroid", disc_and_part)[1] <= 30
+    # discs alone are tried all the same
+    assert slab(30, 20, 7, 6.0)[pick("segment centroid above discs", slab(30, 20, 7, 6.0))] == 6.0
+
+
 def test_segment_centroid_tells_things_apart_by_steps_in_height():
     """Two slabs that touch, one 8 mm above the other: not the middle of both together."""
     row, column = pick("segment centroid", slab(30, 20, 7, 12.0) + slab(30, 35, 7, 20.0))
@@ -145,7 +156,7 @@ def test_nothing_is_picked_outside_or_where_it_is_marked(name):
         assert INSIDE[row, column]
         assert not marked[row, column]
         marked |= np.hypot(ROWS - row, COLUMNS - column) * PIXEL_M <= 0.004
-    assert len(HEURISTICS) == 7
+    assert len(HEURISTICS) == 8
 
 
 @pytest.mark.parametrize("name", HEURISTICS)

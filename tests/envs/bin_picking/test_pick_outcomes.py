@@ -58,9 +58,11 @@ def test_miss_a_part_that_falls_out_by_itself(lay, box):
     beside = [(-0.068, 0.0, 0.03), (0.0, -0.068, 0.03)]
     for balls in (1, 2):
         parts = [box(0.01, 0.01, 0.005), *[ball] * balls]
-        done = attempt(lay(parts, [(0.04, 0.04, 0.005), *beside[:balls]]), -0.02, -0.03)
+        scene = lay(parts, [(0.04, 0.04, 0.005), *beside[:balls]])
+        done = attempt(scene, -0.02, -0.03)
         assert done.outcome is Outcome.MISS
-        assert done.out.tolist() == [False, *[True] * balls]
+        assert scene.outside().tolist() == [False, *[True] * balls]
+        assert_nothing_moved_out(done)
         assert done.lifted == 0
 
 
@@ -122,6 +124,56 @@ def test_dropped_a_heavy_plate_far_off_its_centre(lay, box):
     # it is not the force alone: through its centre the same plate is lifted
     scene.place(np.array([[0, 0, 0.004, 1, 0, 0, 0.0]]), np.array([True]))
     assert attempt(scene, force_n=13.0).outcome is Outcome.OK
+
+
+@pytest.mark.parametrize(
+    ("plate", "x", "force_n", "expected"),
+    [
+        ((0.01, 0.01, 0.005, 0.03), 0.0, 9.0, "ok"),
+        ((0.03, 0.03, 0.004, 0.3), 0.02, 13.0, "dropped"),
+    ],
+)
+def test_a_part_that_falls_out_meanwhile_is_nothing_that_the_magnet_brought(
+    lay, box, plate, x, force_n, expected
+):
+    """It makes no double of one part, and no success of one that is dropped."""
+    *halves, mass = plate
+    ball = Part("ball", (Solid("sphere", (0.010,)),), ferrous=False)
+    bin_ = BinConfig(side_m=0.12, wall_height_m=0.02)
+    on_the_rim = (0.0, -0.068, 0.03)
+    parts = [box(*halves, mass_kg=mass), ball]
+    scene = lay(parts, [(0, 0, halves[2]), on_the_rim], bin_=bin_)
+    done = attempt(scene, x, force_n=force_n)
+    assert done.outcome is Outcome(expected)
+    assert done.out.tolist() == [expected == "ok", False]
+    assert scene.outside()[1]
+
+
+def test_double_a_part_that_hangs_on_to_the_one_that_the_magnet_holds(lay):
+    """An aluminium fork round the waist of a spool comes along, though no magnet lifts it."""
+    spool = Part(
+        "spool",
+        (
+            Solid("box", (0.011, 0.011, 0.002)),
+            Solid("box", (0.003, 0.003, 0.005), (0.0, 0.0, 0.007)),
+            Solid("box", (0.011, 0.011, 0.002), (0.0, 0.0, 0.014)),
+        ),
+        density_kg_per_m3=3000.0,
+    )
+    fork = Part(
+        "fork",
+        (
+            Solid("box", (0.012, 0.002, 0.002), (0.0, 0.006, 0.0)),
+            Solid("box", (0.012, 0.002, 0.002), (0.0, -0.006, 0.0)),
+            Solid("box", (0.002, 0.008, 0.002), (0.014, 0.0, 0.0)),
+        ),
+        ferrous=False,
+        density_kg_per_m3=2700.0,
+    )
+    done = attempt(lay([spool, fork], [(0, 0, 0.002), (0, 0, 0.0065)]))
+    assert done.outcome is Outcome.DOUBLE
+    assert done.out.tolist() == [True, True]
+    assert done.lifted == 1
 
 
 def test_double_two_small_boxes_under_the_face(lay, box):

@@ -40,7 +40,7 @@ def test_the_physics_of_every_episode_is_drawn_within_the_tier(name):
         magnet, scene = bin_.controller.magnet.config, bin_.scene
         assert scene.bin.friction == bin_.parts[0].friction
         assert scene.bin.wall_height_m == tier.wall_height_m
-        assert scene.bin.ferrous == tier.ferrous_walls
+        assert scene.bin.ferrous == tier.ferrous_bin
         assert np.abs(bin_.parts[0].mass_offset).max() <= tier.mass_offset
         assert np.abs(bin_.camera_offset_m).max() <= tier.camera_offset_m
         drawn.append((magnet.force_n, magnet.gap_m, scene.bin.friction, *scene.bin.tilt_deg))
