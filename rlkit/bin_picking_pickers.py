@@ -80,7 +80,7 @@ class OraclePicker:
 
 
 class PolicyPicker:
-    """A policy, on the processor; of a `PickPolicy` the chances are told too.
+    """A policy, on the processor; of a `PickPolicy` that learnt chances, they are told too.
 
     coder: makes codes of observations, for a policy that takes those. One picture at a time, so
     that what it picks depends on nothing else that is being evaluated.
@@ -107,7 +107,7 @@ class PolicyPicker:
             torch.manual_seed(self._seed + bin_.attempts)
             if isinstance(self.policy, PickPolicy):
                 actions, seen_chances = self.policy.decide(observations, self.deterministic)
-                chances = seen_chances[0].numpy()
+                chances = seen_chances[0].numpy() if self.policy.discount == 0 else None
             else:
                 actions, self._state = self.policy.act(
                     observations, self._state, self.deterministic

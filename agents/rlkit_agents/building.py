@@ -66,7 +66,8 @@ def _pick_policy(
         observation_space,
         action_space,
         PickNetworkConfig(**_with_tuples(architecture["network"])),
-        symmetric=architecture.get("symmetric", False),  # not in older descriptions
+        symmetric=architecture.get("symmetric", False),  # not in older descriptions, nor this:
+        discount=architecture.get("discount", 0.0),
         coded=None if coded is None else CodedPictures(CodedPictureConfig(**_with_tuples(coded))),
         precision=architecture["precision"],
     )

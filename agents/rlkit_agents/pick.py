@@ -174,6 +174,7 @@ class Pick:
                 action_space,
                 config.network,
                 symmetric=config.symmetric,
+                discount=config.discount,
                 coded=coded,
                 precision=config.precision,
             )

@@ -131,6 +131,7 @@ class PickPolicy(Policy):
         network: PickNetworkConfig,
         *,
         symmetric: bool = False,
+        discount: float = 0.0,
         coded: CodedPictures | None = None,
         precision: Precision = "auto",
     ) -> None:
@@ -162,6 +163,9 @@ class PickPolicy(Policy):
         upright = self.stances == 1 and shape[0] == 2
         self.symmetric: bool = symmetric and upright and shape[1] == shape[2]
         """Whether chances are means over the eight turns and mirrors of a picture."""
+        self.discount = discount
+        """With which it learnt. Above 0, what it tells as chances are values: they also count what
+        an attempt does to those that follow."""
         self.network_config = network
         self.precision: Precision = precision
         self.network: PickNetwork = PickNetwork(  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -176,6 +180,7 @@ class PickPolicy(Policy):
             "policy": "PickPolicy",
             "network": asdict(self.network_config),
             "symmetric": self.symmetric,
+            "discount": self.discount,
             "precision": self.precision,
             **coded,
         }

@@ -216,7 +216,7 @@ def _given_chances(algorithm: Algorithm, num_envs: int) -> NDArray[np.float64]:
     With a discount, values of the pile that is left are mixed in, which are no chances.
     """
     given = np.full(num_envs, np.nan)
-    if not isinstance(algorithm, Pick) or algorithm.config.discount > 0:
+    if not isinstance(algorithm, Pick) or algorithm.policy.discount > 0:
         return given
     attempts = algorithm.attempts
     if attempts is not None and attempts.chances is not None:

@@ -59,6 +59,8 @@ class RolloutStepper(VecEnvWrapper):
         self.envs = envs
         self.finished: list[Episode] = []
         """Episodes that ended with the last step; those that a cut broke off are not among them."""
+        self.info: dict[str, Any] = {}
+        """What all environments told of the last step in single values, each (num_envs,)."""
         self.cuts = 0
         """How often the stream was cut so far."""
         self.steps_since_cut = 0
@@ -99,6 +101,11 @@ class RolloutStepper(VecEnvWrapper):
         observations, rewards, dones, infos = self.venv.step_wait()
         truncated = np.array([info["TimeLimit.truncated"] for info in infos])
         self.finished = [_episode(infos[env]) for env in np.flatnonzero(dones)]
+        self.info = {
+            name: np.array([info[name] for info in infos])
+            for name, value in infos[0].items()
+            if np.isscalar(value) and all(name in info for info in infos)
+        }
         self.steps_since_cut += 1
         every = np.ones(self.num_envs, bool)
         assert isinstance(observations, np.ndarray)

@@ -304,10 +304,10 @@ def test_a_symmetric_policy_is_rebuilt_as_one():
     rebuilt = build_policy(described, SQUARE, policy.action_space)
     assert isinstance(rebuilt, PickPolicy)
     assert rebuilt.symmetric
-    del described["symmetric"]
+    del described["symmetric"], described["discount"]
     older = build_policy(described, SQUARE, policy.action_space)
     assert isinstance(older, PickPolicy)
-    assert not older.symmetric
+    assert (older.symmetric, older.discount) == (False, 0.0)
 
 
 def test_a_picking_policy_is_rebuilt_from_its_description():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 from scipy import ndimage
 
 from rlkit.bin_picking_evaluation import (
@@ -17,10 +18,18 @@ from rlkit.bin_picking_evaluation import (
     setting_of,
     with_setting,
 )
-from rlkit.bin_picking_pickers import Choice, HeuristicPicker, OraclePicker, Picker, baselines
+from rlkit.bin_picking_pickers import (
+    Choice,
+    HeuristicPicker,
+    OraclePicker,
+    Picker,
+    PolicyPicker,
+    baselines,
+)
 from rlkit.bin_picking_results import describe_episodes, success_interval
 from rlkit.calibration import wilson_interval
 from rlkit.environments import GymnasiumEnvironment
+from rlkit_agents.pick_policy import PickNetworkConfig, PickPolicy
 from rlkit_envs.atari import AtariProtocol
 from rlkit_envs.bin_picking.configuration import BinPickingConfig
 from rlkit_envs.bin_picking.environment import BinPickingEnvs
@@ -148,6 +157,17 @@ def test_what_goes_wrong_in_a_process_is_told():
     broken.name = "gone"
     with pytest.raises(KeyError, match="gone"):
         evaluated({"broken": broken, "oracle": OraclePicker()}, processes=2)
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.5])
+def test_values_of_what_an_attempt_leaves_are_no_chances(discount):
+    bin_ = PickingBin(SMALL, (0,))
+    bin_.begin()
+    spaces = Box(0.0, 1e3, (2, 32, 32), np.float32), Discrete(32 * 32)
+    policy = PickPolicy(*spaces, PickNetworkConfig((2, 2, 2)), discount=discount)
+    choice = PolicyPicker(policy).choose(bin_)
+    assert 0 <= choice.action < 32 * 32
+    assert (choice.chances is None) == (discount > 0)
 
 
 def test_chances_are_held_against_what_came_of_them():

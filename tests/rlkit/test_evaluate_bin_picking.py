@@ -143,7 +143,8 @@ def test_the_oracle_plays_fewer_and_the_others_alone_need_no_policy(
         **dict.fromkeys(
             ("random", "random on part", "highest", "flattest-high", "segment centroid"), 12
         ),
-        **{"magnet quality": 12, "centred magnet quality": 12, "oracle": 3},
+        **{"segment centroid above discs": 12, "magnet quality": 12},
+        **{"centred magnet quality": 12, "oracle": 3},
     }
     assert told["protocol"]["episodes_of"] == asked["episodes"]
     assert asked["seed"] == 4

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -24,6 +25,7 @@ from rlkit.environments import GymnasiumEnvironment
 from rlkit.nested_state import join_state, split_state
 from rlkit.recipe import EvaluationSchedule, Recipe
 from rlkit.run_folder import Run
+from rlkit.sb3.stepping import RolloutStepper
 from rlkit.seeds import Seeds
 from rlkit.stepping import Stepper
 from rlkit.training import Training, _standard_callbacks
@@ -319,6 +321,38 @@ def test_a_stepper_hands_on_what_the_last_step_told() -> None:
     assert infos[:2] == told[:2]
     assert infos[2] == {}, "after a cut nothing is known"
     assert infos[3] is told[2]
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_so_does_that_of_stable_baselines(mode: AutoresetMode) -> None:
+    class Counting(gym.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **arguments: Any) -> Any:
+            self.number = 0
+            return self.env.reset(**arguments)[0], {"number": 0}
+
+        def step(self, action: Any) -> Any:
+            self.number += 1
+            *outcome, _ = self.env.step(action)
+            return *outcome, {"number": self.number, "list": [1]}
+
+    envs = gym.make_vec(
+        "CartPole-v1",
+        2,
+        "sync",
+        vector_kwargs={"autoreset_mode": mode},
+        wrappers=[Counting],
+        max_episode_steps=3,
+    )
+    stepper = RolloutStepper(envs, Seeds.spawn(1).environment, lambda: None, lambda _: None)
+    stepper.reset()
+    numbers = []
+    for _ in range(5):
+        *_, infos = stepper.step(np.zeros(2, np.int64))
+        numbers.append(stepper.info["number"].tolist())
+        assert [info["number"] for info in infos] == numbers[-1]
+        assert "list" not in stepper.info
+    envs.close()
+    assert numbers == [[1, 1], [2, 2], [3, 3], [1, 1], [2, 2]], "the last of an episode as well"
 
 
 # A real training

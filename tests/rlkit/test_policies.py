@@ -85,12 +85,13 @@ def test_a_loaded_policy_acts_as_the_saved_one(
 def test_a_picking_policy_comes_back_from_its_file(tmp_path: Path):
     pictures = gym.spaces.Box(0, 1e3, (2, 64, 64), np.float32)
     network = PickNetworkConfig(channels=(3, 4, 5), members=2)
-    policy = PickPolicy(pictures, gym.spaces.Discrete(64 * 64), network).eval()
+    policy = PickPolicy(pictures, gym.spaces.Discrete(64 * 64), network, discount=0.5).eval()
     bins = GymnasiumEnvironment("rlkit/BinPicking-v0", {"tier": "mixed"})
     save_policy(policy, tmp_path / "policy.safetensors", bins, PROVENANCE)
     loaded = load_policy(tmp_path / "policy.safetensors")
     assert loaded.environment == bins
     assert isinstance(loaded.policy, PickPolicy)
+    assert loaded.policy.discount == 0.5
     assert loaded.policy.architecture == policy.architecture
     seen = 30 * torch.rand(3, 2, 64, 64).round()
     with torch.inference_mode():

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.magnet import Magnet, Pull
+from rlkit_envs.bin_picking.mujoco_import import mujoco
 from rlkit_envs.bin_picking.rays import look_down
 from rlkit_envs.bin_picking.scene import BIN_GROUP, GRAVITY_M_PER_S2, Array, Scene
 

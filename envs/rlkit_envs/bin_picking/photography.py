@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import cv2
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from rlkit_envs.bin_picking.drawing import BACKGROUND, Picture
+from rlkit_envs.bin_picking.mujoco_import import mujoco
 from rlkit_envs.bin_picking.rays import cast, seen
 from rlkit_envs.bin_picking.scene import (
     BIN_GROUP,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.bin_picking.mujoco_import import mujoco
 from rlkit_envs.bin_picking.scene import BIN_GROUP, PART_GROUP, Array, Scene
 
 _FAR_M = 1_000.0  # rays start at one point so far above that they are parallel

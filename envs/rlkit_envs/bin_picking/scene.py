@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit_envs.bin_picking.mujoco_import import mujoco
 from rlkit_envs.bin_picking.parts import Part, Solid
 
 Array = NDArray[np.float64]

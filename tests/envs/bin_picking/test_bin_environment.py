@@ -269,6 +269,34 @@ def test_a_configuration_comes_back_from_json():
     assert BinPickingConfig(**told) == config
 
 
+@pytest.mark.usefixtures("broken_physics")
+def test_physics_that_break_down_end_an_episode_and_are_reported():
+    envs = BinPickingEnvs(1, **TINY)
+    before, _ = envs.reset(seed=0)
+    bins = envs.bins_here
+    assert bins is not None
+    scene = bins.bins[0].scene
+
+    def break_down() -> None:
+        scene.data.qvel[scene.model.body_dofadr[scene.part_bodies]] = np.nan
+
+    bins.on_moment = break_down
+    observations, rewards, terminated, truncated, info = envs.step(np.array([300]))
+    np.testing.assert_array_equal(observations, before)
+    assert (rewards[0], terminated[0], truncated[0]) == (0.0, False, True)
+    assert OUTCOMES[info["outcome"][0]] is Outcome.UNSTABLE
+    assert (info["parts_out"][0], info["parts_left"][0]) == (0, 3)
+    assert info["episode_counts"]["unstable"][0] == 1.0
+    bins.on_moment = lambda: None
+    observations, *_, info = envs.step(np.array([300]))
+    assert info["outcome"][0] == -1  # the next episode
+    assert not np.array_equal(observations, before)
+    *_, truncated, info = envs.step(np.array([300]))
+    assert OUTCOMES[info["outcome"][0]] is not Outcome.UNSTABLE
+    assert not truncated[0]
+    envs.close()
+
+
 @pytest.mark.parametrize("processes", [0, 1])
 def test_while_a_step_is_under_way_nothing_else_is_asked(processes):
     envs = BinPickingEnvs(1, processes=processes, **TINY)
